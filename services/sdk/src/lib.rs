@@ -2,3 +2,12 @@
 #![warn(missing_docs)]
 
 pub mod api;
+pub mod error;
+pub mod identity;
+pub mod limits;
+pub mod process;
+pub mod runtimes;
+
+pub use bytes::Bytes;
+pub use error::{Error, Result};
+pub use identity::{ChannelId, Identity, Right, Role, SessionId};

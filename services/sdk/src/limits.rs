@@ -1,0 +1,219 @@
+//! Every bound of the engine, each with its reason. What an operator may want to change is a flag of `pid1 serve`
+//! with the value here as its default.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * 1024;
+
+// --- messages ---------------------------------------------------------------------------------------------------
+
+/// Largest message accepted from a client. A file travels as one message, so this is generous.
+pub const MAX_MESSAGE_BYTES: usize = 128 << 20;
+
+/// Most strings, byte strings and messages within one message from a client: an empty one takes two bytes on the wire
+/// and hundreds in memory. Far above the largest real edit or list.
+pub const MESSAGE_ELEMENTS: usize = 256 << 10;
+
+/// One message of program output holds at most this much: large enough that its cost is the bytes, small enough
+/// that another channel's echo does not wait long behind it.
+pub const OUTPUT_CHUNK_BYTES: usize = 64 << 10;
+
+// --- outbox -----------------------------------------------------------------------------------------------------
+
+/// What a queued frame costs besides its bytes: its place in the queue and the shared buffer's head. Without it a
+/// flood of empty messages would be free.
+pub const FRAME_COST_BYTES: usize = 64;
+
+/// Above this a session is not read: it asks for more than it takes.
+pub const OUTBOX_HIGH_BYTES: usize = 512 << 10;
+
+/// Above this, programs that print are held back. Half of the high mark, so that a flood alone never keeps a
+/// session from being read: ctrl-C must arrive while `yes` runs.
+pub const OUTBOX_ROOM_BYTES: usize = OUTBOX_HIGH_BYTES / 2;
+
+/// Above this plus one largest message, a session is dropped: replies are never refused, so somebody who asks
+/// without ever reading must be stopped here.
+pub const OUTBOX_HARD_BYTES: usize = 8 << 20;
+
+/// A session above the high mark whose socket takes nothing for this long is dropped.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A channel with more than this queued waits behind those with less. Above an echo or a reply, below one drain of
+/// a flooding terminal.
+pub const SMALL_LANE_BYTES: usize = 16 << 10;
+
+/// Frames handed to one gathered write; measured as enough to reach the kernel's limit.
+pub const BATCH_FRAMES: usize = 64;
+
+/// Bytes handed to one gathered write: what an echo may have to wait for.
+pub const BATCH_BYTES: usize = 128 << 10;
+
+// --- slow members of a terminal ---------------------------------------------------------------------------------
+
+/// How long a terminal waits in one go for a member whose outbox is full.
+pub const LAGGARD_PATIENCE: Duration = Duration::from_millis(250);
+
+/// A member whose socket took less than this in that time is skipped, if another keeps up.
+pub const LAGGARD_BYTES: u64 = 256 << 10;
+
+// --- channels ---------------------------------------------------------------------------------------------------
+
+/// Commands that may wait for one channel. Then its senders wait.
+pub const INBOX_COMMANDS: usize = 64;
+
+/// What all commands of one session that wait for channels may hold together; one larger one may if it is alone.
+pub const SESSION_INBOX_BYTES: usize = 16 << 20;
+
+/// A command up to this size waits for a channel without a share of that.
+pub const SMALL_COMMAND_BYTES: usize = 4 << 10;
+
+/// How long a session waits for a channel that takes no commands before it answers "busy".
+pub const INBOX_WAIT: Duration = Duration::from_secs(5);
+
+/// Messages of a channel's own tasks that may wait for it. Then the tasks wait, and with them their programs.
+pub const EVENTS: usize = 16;
+
+/// A service's `open` is given up after this.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A command that takes longer than this is logged: whoever shares the channel feels it.
+pub const COMMAND_SLOW: Duration = Duration::from_secs(1);
+
+/// A command is given up after this: it must not hold its channel for ever.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A service's `close` is given up after this.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Channels that one session may have open.
+pub const CHANNELS_PER_SESSION: usize = 1024;
+
+/// Members of one channel.
+pub const MEMBERS_PER_CHANNEL: usize = 16_384;
+
+/// Channels with a name, which outlive their clients, in one agent.
+pub const NAMED_CHANNELS: usize = 4096;
+
+/// Longest name of a channel, in bytes. Names are file paths at most (`ot:<path>`).
+pub const CHANNEL_NAME_BYTES: usize = 4200;
+
+// --- terminals --------------------------------------------------------------------------------------------------
+
+/// Lines of a terminal's past that a newcomer is shown, as the protocol's own scrollback has it.
+pub const SCROLLBACK_LINES: usize = 1000;
+
+/// Bytes of a terminal's past that a newcomer is shown, if its lines are long.
+pub const SCROLLBACK_BYTES: usize = 256 << 10;
+
+/// A shell that exits is started again this often...
+pub const RESPAWNS: usize = 3;
+
+/// ...within this time; then only when somebody types, so that a broken shell does not spin.
+pub const RESPAWN_WINDOW: Duration = Duration::from_secs(10);
+
+/// Runs that may wait in one exec channel.
+pub const EXEC_QUEUE: usize = 1024;
+
+/// Bytes of arguments and environment that may wait there: more than the kernel takes for one program.
+pub const EXEC_QUEUE_BYTES: usize = 4 << 20;
+
+/// Bytes of environment that `pid1Config` may set: half of what the kernel takes for one program.
+pub const SETTINGS_BYTES: usize = 1 << 20;
+
+/// Characters of a display name.
+pub const DISPLAY_NAME_CHARS: usize = 256;
+
+// --- programs ---------------------------------------------------------------------------------------------------
+
+/// Live programs of one table. Well below the usual 32,768 pids of a machine and the 4,096 file descriptors that pumps,
+/// pidfds and pipes of this many programs need are covered by the raised descriptor limit.
+pub const MAX_PROCESSES: usize = 4096;
+
+/// Highest number a mapped descriptor may get: evaluators use 200 and 201, and a start closes every number below that is
+/// not mapped, one by one.
+pub const MAX_MAPPED_FD: i32 = 255;
+
+/// Exited programs that stay listed although nobody holds them: enough to look up "what did my last commands return"
+/// after a reconnect, few enough that their logs (256 KiB each for an exec) stay cheap.
+pub const EXITED_KEPT: usize = 16;
+
+/// Bytes of input a program may leave unread before a writer is told to wait. One `push` larger than this is taken if
+/// it is alone, so that a message within the frame limit can always be delivered.
+pub const STDIN_BUFFER_BYTES: usize = MIB;
+
+/// Bytes of input that all programs together may leave unread: many programs that each take one large message must not
+/// use up the machine.
+pub const STDIN_TOTAL_BYTES: usize = 256 * MIB;
+
+/// Unread input above which a channel takes no further commands, so that whoever types waits. Below it resizing and the
+/// like still get through.
+pub const STDIN_HOLD_BYTES: usize = STDIN_BUFFER_BYTES / 2;
+
+/// Output a `Keep::Tail` log remembers: the scrollback bound, and how far its slowest holding reader may lag.
+pub const TAIL_BYTES: usize = 256 * KIB;
+
+/// Output a `Keep::Replay` log keeps in memory before it goes to the file, and how far its slowest holding reader may
+/// lag: large enough that a resumed read after a short break never touches the disk.
+pub const REPLAY_MEMORY_BYTES: usize = 4 * MIB;
+
+/// Output a `Keep::Replay` log keeps in its unlinked file before the oldest goes.
+pub const REPLAY_FILE_BYTES: u64 = 1024 * MIB as u64;
+
+/// Bytes moved from memory to the file in one go: the hop to the blocking pool (tens of microseconds) is then small
+/// beside the copy. Memory of a replay log is at most its bound, this and one read.
+pub const SPILL_BATCH_BYTES: usize = MIB;
+
+/// Largest piece read back from the file in one go; the same as a busy pipe's read.
+pub const SPILL_READ_BYTES: usize = 256 * KIB;
+
+/// Pieces of output smaller than this are joined in a block of about twice the size: a log of single echoed
+/// characters would otherwise cost fifty times its content in bookkeeping.
+pub const LOG_BLOCK_BYTES: usize = 4 * KIB;
+
+/// First buffer of a quiet terminal's read: the line discipline hands out at most 4 KiB at once.
+pub const TERMINAL_READ_BYTES: usize = 4 * KIB;
+
+/// One drain of a terminal ends here even if there is more, so that others get their turn; about what the kernel
+/// holds for one terminal.
+pub const TERMINAL_DRAIN_BYTES: usize = 64 * KIB;
+
+/// One read of a quiet pipe: the size of a pipe that nobody enlarged.
+pub const PIPE_READ_BYTES: usize = 64 * KIB;
+
+/// One read of a busy pipe; 256 KiB with a 1 MiB pipe carries twice the bytes of 64 KiB with a 64 KiB pipe.
+pub const BUSY_PIPE_READ_BYTES: usize = 256 * KIB;
+
+/// Size a busy pipe is raised to: the most an ordinary user may ask for by default.
+pub const BUSY_PIPE_BYTES: usize = MIB;
+
+/// Size a pipe is lowered to again: the kernel's default.
+pub const QUIET_PIPE_BYTES: usize = 64 * KIB;
+
+/// Pipes raised at a time. Sixty-four use up a user's quota of pipe pages, and then each new pipe of that user, the
+/// workspace's programs included, holds 8 KiB only.
+pub const BUSY_PIPES: usize = 8;
+
+/// Output within one `RATE_WINDOW` that makes a stream busy: its pump moves to the bulk runtime at once.
+pub const BUSY_BYTES: u64 = 256 * KIB as u64;
+
+/// Output within one `RATE_WINDOW` below which a busy stream is quiet again. A quarter of `BUSY_BYTES`, so that a
+/// stream near the limit does not move to and fro.
+pub const QUIET_BYTES: u64 = 64 * KIB as u64;
+
+/// Window over which output is counted.
+pub const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Time a stopped program has between the polite signal and SIGKILL: half of what container runtimes give the agent
+/// itself by default, so that it can end in order.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long one round of SIGKILL waits for the killed to be gone. They go at once unless they sit in an uninterruptible
+/// system call, which nobody can end.
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
+
+/// Rounds of "collect, kill, wait" for a family that keeps forking while it is being killed.
+pub const KILL_ROUNDS: usize = 16;
+
+/// Lines in the record of started programs before it is looked at for compaction: about 100 KiB.
+pub const RECORD_LINES: usize = 4096;

@@ -1,0 +1,129 @@
+//! What a log knows under its lock, and what a reader at some place finds there.
+//!
+//! What it deliberately does not do: wake anybody, or touch the file.
+
+use super::memory::Memory;
+use super::reader::{Cursor, Item, Slot};
+use super::spill::Ring;
+use crate::limits::SPILL_READ_BYTES;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) memory: Memory,
+    pub(super) ring: Option<Ring>,
+    /// The file failed or there is none to be had: the log lives in memory only.
+    pub(super) no_file: bool,
+    holding: Vec<(Slot, u64)>,
+    next_slot: u64,
+    pub(super) leader_exited: bool,
+    pub(super) settled: Option<u64>,
+    pub(super) ended: bool,
+    pub(super) hung_up: bool,
+    pub(super) closing: bool,
+}
+
+/// What a reader finds.
+pub(super) enum Look {
+    Item(Item),
+    InFile(Ring, u64, usize),
+    Nothing,
+}
+
+impl State {
+    pub(super) fn new(no_file: bool) -> Self {
+        Self { no_file, ..Self::default() }
+    }
+
+    pub(super) fn start(&self) -> u64 {
+        match &self.ring {
+            Some(ring) if ring.end > ring.start => ring.start,
+            _ => self.memory.start(),
+        }
+    }
+
+    pub(super) fn slowest(&self) -> u64 {
+        self.holding.iter().map(|(_, at)| *at).min().unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn lag(&self) -> u64 {
+        self.memory.end().saturating_sub(self.slowest())
+    }
+
+    pub(super) fn hold(&mut self, at: u64) -> Slot {
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        self.holding.push((slot, at));
+        slot
+    }
+
+    pub(super) fn release(&mut self, slot: Slot) {
+        self.holding.retain(|(other, _)| *other != slot);
+    }
+
+    pub(super) fn advance(&mut self, slot: Slot, at: u64) {
+        if let Some((_, position)) = self.holding.iter_mut().find(|(other, _)| *other == slot) {
+            *position = at;
+        }
+    }
+
+    pub(super) fn forget_file(&mut self) {
+        self.ring = None;
+        self.no_file = true;
+    }
+
+    /// Whether `from` is still in the file a reader has just read it from.
+    pub(super) fn still_in_file(&self, from: u64) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.start <= from)
+    }
+
+    /// What a reader at `cursor` gets next; moves the cursor for all but file reads.
+    pub(super) fn look(&self, cursor: &mut Cursor, max: usize) -> Look {
+        if !cursor.settled && self.settled.is_some_and(|settled| cursor.at >= settled) {
+            cursor.settled = true;
+            return Look::Item(Item::Settled);
+        }
+        let start = self.start();
+        if cursor.at < start {
+            let from = std::mem::replace(&mut cursor.at, start);
+            return Look::Item(Item::Gap { from, to: start });
+        }
+        let end = self.memory.end();
+        if cursor.at < end {
+            // The piece ends where the leader's own output ends, so that `Settled` comes right there.
+            let to = self.settled.filter(|_| !cursor.settled).unwrap_or(end).min(end);
+            let max = usize::try_from(to - cursor.at).unwrap_or(usize::MAX).min(max.max(1));
+            let in_memory = self.memory.start();
+            if let Some(ring) = self.ring.as_ref().filter(|_| cursor.at < in_memory) {
+                let in_file = usize::try_from(in_memory - cursor.at).unwrap_or(usize::MAX);
+                return Look::InFile(ring.clone(), cursor.at, max.min(in_file).min(SPILL_READ_BYTES));
+            }
+            let bytes = self.memory.read(cursor.at, max);
+            let offset = cursor.at;
+            cursor.at += bytes.len() as u64;
+            return Look::Item(Item::Chunk { offset, bytes });
+        }
+        if self.ended && cursor.settled {
+            return Look::Item(Item::End);
+        }
+        Look::Nothing
+    }
+}
+
+/// Where the last `lines` lines begin in `bytes`; `whole` if nothing precedes them.
+pub(super) fn tail_start(bytes: &[u8], lines: usize, whole: bool) -> usize {
+    // An unfinished last line, a prompt most often, is not counted: `lines` whole ones stand before it.
+    let feeds = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    if lines == 0 {
+        return bytes.len();
+    }
+    let mut seen = 0;
+    let mut earliest = None;
+    for (index, _) in feeds {
+        seen += 1;
+        earliest = Some(index + 1);
+        if seen > lines {
+            return index + 1;
+        }
+    }
+    if whole { 0 } else { earliest.unwrap_or(0) }
+}

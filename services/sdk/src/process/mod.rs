@@ -1,0 +1,53 @@
+//! The one way to run a program: with a terminal or with pipes, its input and output with offsets, its exit status.
+//!
+//! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
+//! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
+//! agent left behind). `spawn` is the only file with `unsafe`.
+//!
+//! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
+//! children that are not its own.
+
+mod error;
+mod exit;
+mod handle;
+mod log;
+mod log_state;
+mod memory;
+mod plumbing;
+mod proc_fs;
+mod pump;
+mod rate;
+mod reactor;
+mod reader;
+mod reap;
+pub mod record;
+mod search;
+mod spawn;
+mod spec;
+mod spill;
+mod start;
+mod stdin;
+mod stop;
+mod table;
+mod terminal;
+
+pub use error::{SignalError, StartError, StdinError, TerminalError};
+pub use exit::{Cause, Exit, ExitStatus, StopCause};
+pub use handle::Process;
+pub use log::OutputLog;
+pub use nix::sys::signal::Signal;
+pub use reader::{Hold, Item, LogReader};
+pub use spec::{Io, Keep, ProcessId, Spec, Stream, WindowSize};
+pub use stdin::Stdin;
+pub use table::{ProcessTable, TableConfig};
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks although another holder panicked: every holder in this module leaves the data whole at each step, and one
+/// panic must not end all programs of all clients.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

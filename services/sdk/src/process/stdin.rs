@@ -1,0 +1,321 @@
+//! A program's input: taken at once where the kernel has room, queued where not, never waited for.
+//!
+//! A key stroke is written in the caller's own step, which is the shortest way to its echo. Only what the kernel does not
+//! take goes into the queue, which a task drains on the bulk runtime and which ends with it. What it deliberately does
+//! not do: block, or keep what has been written.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::sync::Notify;
+
+use super::error::StdinError;
+use super::lock;
+use super::reactor::register;
+use super::terminal::Terminal;
+use crate::limits::{STDIN_BUFFER_BYTES, STDIN_TOTAL_BYTES};
+use crate::runtimes::Runtimes;
+
+/// A program's input. Clones share it.
+#[derive(Clone)]
+pub struct Stdin {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes those who wait for room.
+    room: Notify,
+    /// Wakes the draining task when the input is abandoned.
+    abandoned: Notify,
+    terminal: Option<Terminal>,
+    runtimes: Runtimes,
+}
+
+struct State {
+    /// None once no byte can follow.
+    target: Option<Arc<OwnedFd>>,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    accepted: u64,
+    /// `close` was called: nothing more is taken, the queue still goes out.
+    closing: bool,
+    draining: bool,
+    /// Whether a terminal's program would see a line without its end.
+    within_line: bool,
+    /// What all programs' inputs hold together, and this one's part of it.
+    total: Arc<AtomicUsize>,
+    charged: usize,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.charged, Ordering::Relaxed);
+    }
+}
+
+impl Stdin {
+    /// `total` counts what the inputs of all programs hold.
+    pub(super) fn new(
+        target: Arc<OwnedFd>,
+        terminal: Option<Terminal>,
+        runtimes: Runtimes,
+        total: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    target: Some(target),
+                    queue: VecDeque::new(),
+                    queued: 0,
+                    accepted: 0,
+                    closing: false,
+                    draining: false,
+                    within_line: false,
+                    total,
+                    charged: 0,
+                }),
+                room: Notify::new(),
+                abandoned: Notify::new(),
+                terminal,
+                runtimes,
+            }),
+        }
+    }
+
+    /// Takes all of `bytes`, or nothing.
+    ///
+    /// # Errors
+    /// `Full` if more than `STDIN_BUFFER_BYTES` would wait (a larger message is taken if nothing else waits), or more
+    /// than `STDIN_TOTAL_BYTES` for all programs together; `Closed` after `close`, or once the program no longer reads.
+    pub fn push(&self, mut bytes: Bytes) -> Result<(), StdinError> {
+        let mut state = lock(&self.shared.state);
+        let Some(target) = state.target.clone().filter(|_| !state.closing) else {
+            return Err(StdinError::Closed);
+        };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.interrupt(&mut state, &mut bytes);
+        let total = state.total.load(Ordering::Relaxed) + bytes.len();
+        if (state.queued > 0 && state.queued + bytes.len() > STDIN_BUFFER_BYTES) || total > STDIN_TOTAL_BYTES
+        {
+            return Err(StdinError::Full);
+        }
+        let length = bytes.len() as u64;
+        let within_line = !matches!(bytes.last(), Some(b'\n' | b'\r'));
+        state.queued += bytes.len();
+        state.queue.push_back(bytes);
+        if !state.draining && state.write(&target).is_err() {
+            self.lose(&mut state);
+            return Err(StdinError::Closed);
+        }
+        state.accepted += length;
+        state.within_line = within_line;
+        state.charge();
+        self.drain_rest(&mut state);
+        Ok(())
+    }
+
+    /// An interrupt key behind input that the program does not read would never reach it. So what waits is dropped and
+    /// the signal sent, as the kernel itself does it with what it holds.
+    fn interrupt(&self, state: &mut State, bytes: &mut Bytes) {
+        let Some(terminal) = self.shared.terminal.as_ref().filter(|_| state.queued > 0) else { return };
+        let Some(code) = terminal.interrupt_key() else { return };
+        let Some(at) = bytes.iter().rposition(|byte| *byte == code) else { return };
+        state.queue.clear();
+        state.queued = 0;
+        state.charge();
+        bytes.advance(at + 1);
+        terminal.interrupt();
+        self.shared.room.notify_waiters();
+    }
+
+    /// How many bytes wait for the program.
+    pub fn queued_bytes(&self) -> usize {
+        lock(&self.shared.state).queued
+    }
+
+    /// Whether a message of any size would be taken now, or refused as `Closed`.
+    pub fn has_room(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.queued == 0 || state.closing || state.target.is_none()
+    }
+
+    /// Resolves when the queue is empty or the input is closed: then `push` does not answer `Full`, unless another
+    /// writer was faster.
+    pub fn room(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let stdin = self.clone();
+        async move {
+            loop {
+                let mut room = pin!(stdin.shared.room.notified());
+                room.as_mut().enable();
+                if stdin.has_room() {
+                    return;
+                }
+                room.await;
+            }
+        }
+    }
+
+    /// Ends the input after what is queued: the program reads end of file.
+    ///
+    /// A terminal has no end of file of its own; a program on it gets the terminal's end-of-input character (^D), twice
+    /// within a line, if the terminal collects lines, and nothing in raw mode. Either way nothing more is taken.
+    pub fn close(&self) {
+        let mut state = lock(&self.shared.state);
+        if state.closing || state.target.is_none() {
+            return;
+        }
+        state.closing = true;
+        if let Some(terminal) = &self.shared.terminal
+            && let Some(code) = terminal.end_of_input()
+        {
+            let count = if state.within_line { 2 } else { 1 };
+            state.queued += count;
+            state.queue.push_back(Bytes::from(vec![code; count]));
+        }
+        if let Some(target) = state.target.clone().filter(|_| !state.draining)
+            && state.write(&target).is_err()
+        {
+            self.lose(&mut state);
+            return;
+        }
+        self.drain_rest(&mut state);
+        state.close_if_done();
+        drop(state);
+        self.shared.room.notify_waiters();
+    }
+
+    /// Whether `close` was called or the program no longer reads.
+    pub fn closed(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.closing || state.target.is_none()
+    }
+
+    /// How many bytes have been taken since the start: the offset of the next.
+    pub fn accepted(&self) -> u64 {
+        lock(&self.shared.state).accepted
+    }
+
+    /// Closes at once and drops what is queued.
+    pub(super) fn abandon(&self) {
+        self.lose(&mut lock(&self.shared.state));
+    }
+
+    /// Closes a pipe that nobody is left to read, so that an exited program that is still listed costs no descriptor.
+    /// A background child of it may still read; and a program that is just being started has a copy of all pipes for a
+    /// moment, so this is asked at the exit and again at the end of the output.
+    pub(super) fn abandon_if_unread(&self) {
+        let target = lock(&self.shared.state).target.clone();
+        if target.is_some_and(|target| has_no_reader(&target)) {
+            self.abandon();
+        }
+    }
+
+    fn lose(&self, state: &mut State) {
+        state.target = None;
+        state.queue = VecDeque::new();
+        state.queued = 0;
+        state.charge();
+        self.shared.room.notify_waiters();
+        self.shared.abandoned.notify_one();
+    }
+
+    /// Starts the draining task if something is queued and none runs.
+    fn drain_rest(&self, state: &mut State) {
+        if state.draining || state.queued == 0 {
+            return;
+        }
+        state.draining = true;
+        let stdin = self.clone();
+        self.shared.runtimes.spawn_bulk(async move { stdin.drain().await });
+    }
+
+    async fn drain(&self) {
+        let target = lock(&self.shared.state).target.clone();
+        if let Some(target) = target
+            && let Err(error) = self.drain_into(&target).await
+        {
+            tracing::debug!(%error, "the program no longer reads its input");
+            self.abandon();
+        }
+        let mut state = lock(&self.shared.state);
+        state.draining = false;
+        // Pushed between the last look and this lock.
+        self.drain_rest(&mut state);
+        state.close_if_done();
+        drop(state);
+        self.shared.room.notify_waiters();
+    }
+
+    async fn drain_into(&self, target: &Arc<OwnedFd>) -> std::io::Result<()> {
+        // A duplicate, because the pump of a terminal has the master itself in the reactor.
+        let copy = rustix::io::fcntl_dupfd_cloexec(target, 3)?;
+        let fd = register(Arc::new(copy), Interest::WRITABLE)?;
+        loop {
+            let mut ready = tokio::select! {
+                ready = fd.writable() => ready?,
+                () = self.shared.abandoned.notified() => return Ok(()),
+            };
+            let mut state = lock(&self.shared.state);
+            if state.target.is_none() {
+                return Ok(());
+            }
+            state.write(fd.get_ref())?;
+            state.charge();
+            if state.queued == 0 {
+                return Ok(());
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+impl State {
+    /// Writes until the queue is empty or the kernel takes no more.
+    fn write(&mut self, target: &OwnedFd) -> Result<(), Errno> {
+        while let Some(front) = self.queue.front_mut() {
+            match rustix::io::write(target, front) {
+                Ok(count) => {
+                    front.advance(count);
+                    self.queued -= count;
+                    if front.is_empty() {
+                        self.queue.pop_front();
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is queued now.
+    fn charge(&mut self) {
+        self.total.fetch_add(self.queued, Ordering::Relaxed);
+        self.total.fetch_sub(std::mem::replace(&mut self.charged, self.queued), Ordering::Relaxed);
+    }
+
+    fn close_if_done(&mut self) {
+        if self.closing && self.queued == 0 && !self.draining {
+            self.target = None;
+        }
+    }
+}
+
+/// Whether nobody is left to read what is written into this pipe.
+fn has_no_reader(pipe: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}

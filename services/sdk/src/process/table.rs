@@ -1,0 +1,359 @@
+//! The one process table: starts, lists and reaps every program of the agent.
+//!
+//! The lock is held from before a program is started until it is registered, and around every look-and-reap: so a pid
+//! under the lock is either ours and not yet reaped, or not ours. What it deliberately does not do: wait for children it
+//! did not start; several tables can live in one process.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+use tokio::sync::{Notify, Semaphore};
+
+use super::error::{SignalError, StartError};
+use super::exit::StopCause;
+use super::handle::{Inner, Process, Stop};
+use super::lock;
+use super::log::OutputLog;
+use super::plumbing::{self, ChildEnds};
+use super::proc_fs::{Identity, Scans};
+use super::pump::Pump;
+use super::record::Record;
+use super::spawn::{self, Order};
+use super::spec::{Keep, ProcessId, Spec};
+use super::start::Prepared;
+use super::stdin::Stdin;
+use super::{reap, stop};
+use crate::limits::{BUSY_PIPES, EXITED_KEPT, MAX_PROCESSES, STOP_GRACE};
+use crate::runtimes::Runtimes;
+
+/// What an operator decides about a table.
+#[derive(Clone, Debug)]
+pub struct TableConfig {
+    /// Where replay files and the record of started programs are; without it logs stay in memory and nothing is recorded.
+    pub state_dir: Option<PathBuf>,
+    /// Time between the polite signal and SIGKILL.
+    pub stop_grace: Duration,
+    /// The soft limit on open descriptors that programs get, if the agent has raised its own.
+    pub child_nofile_soft: Option<u64>,
+    /// Live programs at a time.
+    pub max_processes: usize,
+    /// Exited programs that stay listed although nobody holds them.
+    pub exited_kept: usize,
+}
+
+impl Default for TableConfig {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            stop_grace: STOP_GRACE,
+            child_nofile_soft: None,
+            max_processes: MAX_PROCESSES,
+            exited_kept: EXITED_KEPT,
+        }
+    }
+}
+
+/// The table. Clones are the same table.
+#[derive(Clone)]
+pub struct ProcessTable {
+    shared: Arc<Table>,
+}
+
+pub(super) struct Table {
+    state: Mutex<State>,
+    config: TableConfig,
+    folder: Option<Arc<Path>>,
+    pub(super) runtimes: Runtimes,
+    pub(super) scans: Scans,
+    big_pipes: Arc<Semaphore>,
+    /// Unread input of all programs.
+    stdin_bytes: Arc<AtomicUsize>,
+    record: Option<Record>,
+}
+
+#[derive(Default)]
+struct State {
+    last_id: u64,
+    live: HashMap<i32, Live>,
+    /// Everything listed, the dead ones as long as somebody holds them.
+    listed: HashMap<ProcessId, Weak<Inner>>,
+    recent: VecDeque<Process>,
+    closed: bool,
+}
+
+struct Live {
+    process: Process,
+    pidfd: Arc<OwnedFd>,
+}
+
+impl ProcessTable {
+    /// An empty table. A state folder that cannot be written costs the record, with a warning, not the table.
+    pub fn new(runtimes: Runtimes, config: TableConfig) -> Self {
+        let record = config.state_dir.as_deref().and_then(|folder| {
+            Record::open(folder)
+                .inspect_err(|error| tracing::warn!(%error, "started programs cannot be recorded"))
+                .ok()
+        });
+        Self {
+            shared: Arc::new(Table {
+                state: Mutex::default(),
+                folder: config.state_dir.as_deref().map(Arc::from),
+                config,
+                scans: Scans::new(runtimes.clone()),
+                runtimes,
+                big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
+                stdin_bytes: Arc::default(),
+                record,
+            }),
+        }
+    }
+
+    /// Starts a program; returns when it runs, or could not be executed.
+    ///
+    /// # Errors
+    /// See `StartError`; nothing is left behind.
+    pub fn start(&self, spec: Spec) -> Result<Process, StartError> {
+        let prepared = Prepared::new(&spec)?;
+        let plumbing = plumbing::open(spec.io)?;
+        let table = &self.shared;
+        let ours = plumbing.ours;
+        let log = || OutputLog::new(spec.keep.into(), table.folder.clone(), table.runtimes.clone());
+        let stdin =
+            Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.stdin_bytes.clone());
+        let stderr = ours.stderr.as_ref().map(|_| log());
+        let mut inner = Inner {
+            id: ProcessId(0),
+            leader: Identity { pid: 0, start: 0 },
+            args: spec.args,
+            label: spec.label,
+            started: SystemTime::now(),
+            terminal: ours.terminal,
+            kept_in_memory: spec.keep == Keep::Tail,
+            stdin,
+            stdout: log(),
+            stderr,
+            exit: OnceLock::new(),
+            exit_news: Notify::new(),
+            stop_cause: OnceLock::new(),
+            stop: Mutex::new(Stop::default()),
+            stop_news: Notify::new(),
+            table: Arc::downgrade(table),
+        };
+        let mut fds: Vec<(BorrowedFd<'_>, RawFd)> = Vec::with_capacity(3 + spec.fds.len());
+        let terminal = match &plumbing.child {
+            ChildEnds::Terminal { path } => Some(path.as_c_str()),
+            ChildEnds::Pipes { stdin, stdout, stderr } => {
+                let stderr = stderr.as_ref().unwrap_or(stdout);
+                fds.extend([(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)]);
+                None
+            }
+        };
+        fds.extend(spec.fds.iter().map(|(fd, to)| (fd.as_fd(), *to)));
+        let order = Order {
+            program: &prepared.program,
+            args: &prepared.args,
+            env: &prepared.env,
+            cwd: &prepared.cwd,
+            terminal,
+            fds: &fds,
+            nofile_soft: table.config.child_nofile_soft,
+        };
+        let (process, pidfd) = {
+            let mut state = lock(&table.state);
+            state.may_start(table.config.max_processes)?;
+            let pid = spawn::spawn(&order).map_err(|reason| prepared.refused(reason))?;
+            let (leader, pidfd) = reap::register(pid)?;
+            state.last_id += 1;
+            inner.id = ProcessId(state.last_id);
+            inner.leader = leader;
+            let process = Process { inner: Arc::new(inner) };
+            let pidfd = Arc::new(pidfd);
+            state.insert(process.clone(), pidfd.clone());
+            // Under the lock, so that the record has the start before the end.
+            if let Some(record) = &table.record {
+                record.started(leader, process.kinship());
+            }
+            (process, pidfd)
+        };
+        table.pump(&process, ours.stdout, ours.stderr);
+        table.runtimes.spawn(reap::watch(self.clone(), process.pid(), pidfd));
+        Ok(process)
+    }
+
+    /// Every program that runs, ended lately, or is held by somebody, oldest first.
+    pub fn list(&self) -> Vec<Process> {
+        let mut processes: Vec<Process> = lock(&self.shared.state).listed().collect();
+        processes.sort_unstable_by_key(Process::id);
+        processes
+    }
+
+    /// The program of that name, if it is listed.
+    pub fn by_id(&self, id: ProcessId) -> Option<Process> {
+        let inner = lock(&self.shared.state).listed.get(&id)?.upgrade()?;
+        Some(Process { inner })
+    }
+
+    /// The program that has this pid, or if none runs, the last listed one that had it.
+    pub fn by_pid(&self, pid: i32) -> Option<Process> {
+        let state = lock(&self.shared.state);
+        if let Some(live) = state.live.get(&pid) {
+            return Some(live.process.clone());
+        }
+        state.listed().filter(|process| process.pid() == pid).max_by_key(Process::id)
+    }
+
+    /// How many programs run.
+    pub fn live(&self) -> usize {
+        lock(&self.shared.state).live.len()
+    }
+
+    pub(super) fn runtimes(&self) -> &Runtimes {
+        &self.shared.runtimes
+    }
+
+    /// Looks whether the program with this pid has exited, and if so reaps it. True if the pid is one of this table's.
+    pub fn reap(&self, pid: i32) -> bool {
+        self.shared.reap(pid)
+    }
+
+    /// Stops every program and what exited ones left behind; nothing can be started any more. Returns when all is gone,
+    /// at the latest after the grace and what SIGKILL takes.
+    pub async fn stop_all(&self) {
+        lock(&self.shared.state).closed = true;
+        let processes = self.list();
+        for process in &processes {
+            process.stop(StopCause::Shutdown);
+        }
+        for process in processes {
+            process.stopped().await;
+        }
+    }
+}
+
+impl Table {
+    fn pump(&self, process: &Process, stdout: Arc<OwnedFd>, stderr: Option<Arc<OwnedFd>>) {
+        let inner = &process.inner;
+        let terminal = inner.terminal.clone();
+        let launch = |source, log: &OutputLog, terminal| {
+            Pump::new(
+                source,
+                log.clone(),
+                terminal,
+                inner.stdin.clone(),
+                self.big_pipes.clone(),
+                self.runtimes.clone(),
+            )
+            .launch();
+        };
+        launch(stdout, &inner.stdout, terminal);
+        if let (Some(source), Some(log)) = (stderr, &inner.stderr) {
+            launch(source, log, None);
+        }
+    }
+
+    pub(super) fn reap(&self, pid: i32) -> bool {
+        // Dropped after the lock: the last handle of an old program closes files.
+        let evicted;
+        let (process, exit) = {
+            let mut state = lock(&self.state);
+            let Some(live) = state.live.get(&pid) else {
+                return false;
+            };
+            let Some(exit) = reap::look(&live.pidfd, live.process.inner.stop_cause.get().copied()) else {
+                return true;
+            };
+            let process = live.process.clone();
+            state.live.remove(&pid);
+            // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
+            if process.inner.kept_in_memory {
+                state.recent.push_back(process.clone());
+            }
+            evicted =
+                (state.recent.len() > self.config.exited_kept).then(|| state.recent.pop_front()).flatten();
+            (process, exit)
+        };
+        if let Some(record) = &self.record {
+            record.ended(process.inner.leader);
+        }
+        process.inner.publish(exit);
+        drop(evicted);
+        true
+    }
+
+    pub(super) fn signal_group(&self, inner: &Inner, signal: Signal) -> Result<(), SignalError> {
+        let pid = inner.leader.pid;
+        // Under the lock the leader, dead or alive, keeps its pid, so the group cannot be another's.
+        let state = lock(&self.state);
+        let live = state.live.get(&pid).filter(|live| live.process.id() == inner.id);
+        let Some(live) = live else {
+            return Err(SignalError::Exited { pid });
+        };
+        match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), signal) {
+            // It has moved to another group, which only a program that is not a session leader can do.
+            Err(nix::errno::Errno::ESRCH) => {
+                stop::send(&*live.pidfd, signal).map_err(|reason| SignalError::System { pid, reason })
+            }
+            other => other.map_err(|reason| SignalError::System { pid, reason }),
+        }
+    }
+
+    pub(super) fn begin_stop(self: &Arc<Self>, process: &Process, cause: StopCause, without_grace: bool) {
+        // If it has just exited by itself, that is the cause.
+        self.reap(process.pid());
+        {
+            let state = lock(&self.state);
+            let live = state.live.get(&process.pid());
+            if live.is_some_and(|live| live.process.id() == process.id()) {
+                // A second cause comes too late.
+                let _ = process.inner.stop_cause.set(cause);
+            }
+        }
+        let begin = {
+            let mut stop = lock(&process.inner.stop);
+            stop.without_grace |= without_grace;
+            !std::mem::replace(&mut stop.begun, true)
+        };
+        process.inner.stop_news.notify_waiters();
+        if begin {
+            let grace = self.config.stop_grace;
+            self.runtimes.spawn(stop::run(self.clone(), process.clone(), grace));
+        }
+    }
+}
+
+impl State {
+    fn may_start(&self, limit: usize) -> Result<(), StartError> {
+        if self.closed {
+            return Err(StartError::ShuttingDown);
+        }
+        if self.live.len() >= limit {
+            return Err(StartError::TooMany { limit });
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, process: Process, pidfd: Arc<OwnedFd>) {
+        // Names of programs that nobody holds any more are cleared out when they are the majority.
+        if self.listed.len() > 2 * (self.live.len() + self.recent.len()) + EXITED_KEPT {
+            self.listed.retain(|_, inner| inner.strong_count() > 0);
+        }
+        self.listed.insert(process.id(), Arc::downgrade(&process.inner));
+        self.live.insert(process.pid(), Live { process, pidfd });
+    }
+
+    fn listed(&self) -> impl Iterator<Item = Process> {
+        let held = self.listed.values().filter_map(Weak::upgrade);
+        held.map(|inner| Process { inner })
+    }
+}
+
+impl std::fmt::Debug for ProcessTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessTable").field("live", &self.live()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! Input: whole, in order, with back pressure, and its end.
+
+use super::super::{StdinError, StopCause};
+use super::*;
+use bytes::Bytes;
+
+#[tokio::test]
+async fn forty_megabytes_through_cat() {
+    const TOTAL: usize = 40 << 20;
+    let table = table();
+    let process = table.start(spec(&["cat"])).unwrap();
+    let all: Bytes = (0..TOTAL).map(|at| (at * 7 % 253) as u8).collect();
+    let input = all.clone();
+    let writer = process.clone();
+    let write = tokio::spawn(async move {
+        let mut at = 0;
+        while at < TOTAL {
+            let piece = input.slice(at..TOTAL.min(at + 100_000));
+            let length = piece.len();
+            match writer.stdin().push(piece) {
+                Ok(()) => at += length,
+                Err(StdinError::Full) => writer.stdin().room().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(writer.stdin().accepted(), TOTAL as u64);
+        writer.stdin().close();
+    });
+    assert!(read_all(process.stdout()).await == all, "the bytes differ");
+    write.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_fills_the_buffer() {
+    let table = table();
+    let process = table.start(spec(&["sleep", "1000"])).unwrap();
+    let piece = Bytes::from(vec![b'x'; 64 << 10]);
+    let mut taken = 0u64;
+    let full = loop {
+        match process.stdin().push(piece.clone()) {
+            Ok(()) => taken += piece.len() as u64,
+            Err(error) => break error,
+        }
+        assert!(taken <= 2 << 20);
+    };
+    assert_eq!(full, StdinError::Full);
+    assert_eq!(process.stdin().accepted(), taken);
+    assert!(!process.stdin().has_room());
+    let room = process.stdin().room();
+    process.kill(StopCause::Request);
+    soon("room", room).await;
+    soon("stop", process.stopped()).await;
+    assert_eq!(process.stdin().push(piece), Err(StdinError::Closed));
+}
+
+#[tokio::test]
+async fn one_large_message_is_taken_alone() {
+    let table = table();
+    let process = table.start(spec(&["wc", "-c"])).unwrap();
+    process.stdin().push(Bytes::from(vec![0; 8 << 20])).unwrap();
+    assert_eq!(process.stdin().push("x".into()), Err(StdinError::Full));
+    process.stdin().close();
+    assert_eq!(process.stdin().push("x".into()), Err(StdinError::Closed));
+    assert_eq!(text_of(&process).await.trim(), "8388608");
+}
+
+#[tokio::test]
+async fn a_closed_reader_closes_the_input() {
+    let table = table();
+    let process = table.start(sh("exec <&-; echo closed; sleep 1000")).unwrap();
+    expect(&process, "closed").await;
+    // A program that is just being started elsewhere has all our descriptors for a moment.
+    until("the closed pipe", || process.stdin().push("x".into()) == Err(StdinError::Closed)).await;
+    process.kill(StopCause::Request);
+    soon("stop", process.stopped()).await;
+    let done = table.start(spec(&["true"])).unwrap();
+    soon("exit", done.exited()).await;
+    until("the closed pipe", || done.stdin().push("x".into()) == Err(StdinError::Closed)).await;
+}
+
+#[tokio::test]
+async fn a_large_paste_into_a_raw_terminal_arrives() {
+    const TOTAL: usize = 2 << 20;
+    let table = table();
+    let script = format!("stty raw -echo; echo ready; head -c {TOTAL} | cksum");
+    let process = table.start(on_terminal(sh(&script))).unwrap();
+    expect(&process, "ready").await;
+    let all = Bytes::from(vec![b'p'; TOTAL]);
+    process.stdin().push(all).unwrap();
+    let text = text_of(&process).await;
+    assert!(text.contains(&format!(" {TOTAL}")), "{text:?}");
+}
+
+#[tokio::test]
+async fn closing_a_terminals_input_ends_a_reader_within_a_line() {
+    let table = table();
+    for line in ["whole\n", "part"] {
+        let process = table.start(on_terminal(spec(&["cat"]))).unwrap();
+        process.stdin().push(line.into()).unwrap();
+        process.stdin().close();
+        let exit = soon("exit", process.exited()).await;
+        assert!(exit.success(), "{exit:?} {:?}", text_of(&process).await);
+    }
+}

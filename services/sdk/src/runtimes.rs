@@ -1,0 +1,91 @@
+//! The runtimes the agent runs on; nothing else in the sdk knows which is which.
+//!
+//! What it deliberately does not do: build or end a runtime. The agent's `main` does; tests use the one they run on.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// Handles of the interactive runtimes and the bulk one, and the tracker that counts every task started through them.
+///
+/// Cloning is cheap; all clones share the tracker.
+#[derive(Clone, Debug)]
+pub struct Runtimes {
+    interactive: Arc<[Handle]>,
+    turn: Arc<AtomicUsize>,
+    bulk: Handle,
+    tracker: TaskTracker,
+}
+
+impl Runtimes {
+    /// Uses `first` and `more` for everything a person waits for, `bulk` for streams that keep a core busy.
+    pub fn new(first: Handle, more: impl IntoIterator<Item = Handle>, bulk: Handle) -> Self {
+        let interactive = std::iter::once(first).chain(more).collect();
+        Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new() }
+    }
+
+    /// All are the runtime of the caller, for tests and small tools.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn current() -> Self {
+        Self::new(Handle::current(), [], Handle::current())
+    }
+
+    /// Starts a task on the interactive runtime of the caller, or on the first if the caller is on none.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tracker.spawn_on(task, self.here())
+    }
+
+    /// Starts a task on the interactive runtime whose turn it is: one client after the other.
+    pub fn spawn_in_turn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.interactive.len();
+        self.tracker.spawn_on(task, &self.interactive[turn])
+    }
+
+    fn here(&self) -> &Handle {
+        let first = &self.interactive[0];
+        if self.interactive.len() == 1 {
+            return first;
+        }
+        let here = Handle::try_current().map(|handle| handle.id());
+        self.interactive
+            .iter()
+            .find(|handle| here.as_ref().is_ok_and(|id| *id == handle.id()))
+            .unwrap_or(first)
+    }
+
+    /// Starts a task on the bulk runtime.
+    pub fn spawn_bulk<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn_on(task, &self.bulk);
+    }
+
+    /// Runs `work`, which may block on files, on the blocking pool. The work is not undone if the handle is dropped.
+    pub fn spawn_blocking<F, T>(&self, work: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.tracker.spawn_blocking_on(work, &self.interactive[0])
+    }
+
+    /// The tracker of every task started through these runtimes: close it and wait to know that all have ended.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+}
