@@ -1,0 +1,172 @@
+//! A channel: one running instance of a service, its members, and what the service may do to them.
+//!
+//! [`Channel`] is the service's side. The other side, held by the agent's router and sessions, is [`Handle`].
+//! Between the two runs the actor, a task that feeds the service one command at a time.
+
+mod actor;
+mod audience;
+mod handle;
+mod member;
+mod membership;
+mod ticket;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::api::command::Body;
+use crate::engine::Engine;
+use crate::identity::{ChannelId, SessionId};
+use crate::wire::{self, Target};
+
+pub(crate) use actor::spawn;
+pub use audience::Audience;
+pub use handle::{ChannelSeed, Delivery, Handle, Undelivered};
+pub use member::Member;
+pub use membership::{Leave, Left, Membership, NotJoined};
+pub use ticket::Ticket;
+
+/// What a service sees of its own channel.
+pub struct Channel<E> {
+    id: ChannelId,
+    name: Option<String>,
+    engine: Arc<Engine>,
+    audience: Arc<Audience>,
+    membership: Arc<Membership>,
+    events: mpsc::Sender<E>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// The command being answered, until a ticket or the actor takes it.
+    asked: Option<Ticket>,
+    /// No command is taken from the inbox until this is done.
+    hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ending: bool,
+}
+
+/// A running timer of [`Channel::after`].
+#[derive(Debug)]
+pub struct Timer {
+    _dropped: DropGuard,
+}
+
+impl<E: Send + 'static> Channel<E> {
+    /// The channel's number, unique in the life of the agent.
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The name under which others can attach; `None` for a channel that ends with its client.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The engine: processes, workspace, settings.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The members, shared with tasks that must know whether there is room for more output.
+    pub fn audience(&self) -> &Arc<Audience> {
+        &self.audience
+    }
+
+    /// Sends to one member; to nobody if it has left.
+    pub fn send(&self, to: SessionId, body: Body) {
+        if let Some(member) = self.audience.find(to) {
+            member.send(self.id, body);
+        }
+    }
+
+    /// Sends to every member; encoded once. Never skipped: a member that does not take it is dropped in the end.
+    pub fn broadcast(&self, body: Body) {
+        if !self.audience.is_empty() {
+            self.audience.send_all(self.id, &self.encode(Target::All, body));
+        }
+    }
+
+    /// Sends to every member but one; encoded once.
+    pub fn broadcast_except(&self, except: SessionId, body: Body) {
+        self.audience.send_except(self.id, except, &self.encode(Target::Except(except), body));
+    }
+
+    /// Sends terminal output to every member that keeps up; those who are being skipped miss it until
+    /// [`resume_terminal`](Channel::resume_terminal).
+    pub fn send_terminal(&self, text: String) {
+        if !self.audience.is_empty() {
+            let text_bytes = text.len() as u64;
+            self.audience.send_terminal(self.id, &self.encode(Target::All, Body::Output(text)), text_bytes);
+        }
+    }
+
+    /// Ends the skipping of a member that has caught up: how many bytes of text it missed, `None` if it was not
+    /// being skipped (or has left).
+    pub fn resume_terminal(&self, session: SessionId) -> Option<u64> {
+        self.audience.resume(session)
+    }
+
+    fn encode(&self, target: Target, body: Body) -> Bytes {
+        wire::encode(self.id, target, String::new(), body)
+    }
+
+    /// The duty to answer the command being handled, to be carried into a task. The method that takes it returns
+    /// [`Reply::Later`](crate::service::Reply::Later). Outside of `command` it answers nobody.
+    pub fn ticket(&mut self) -> Ticket {
+        self.asked.take().unwrap_or_else(Ticket::nobody)
+    }
+
+    /// Where this channel's tasks report; bounded, so they wait while the service is busy.
+    pub fn events(&self) -> mpsc::Sender<E> {
+        self.events.clone()
+    }
+
+    /// Runs a task that ends with the channel at the latest: it is dropped where it waits.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let task = async move {
+            stop.run_until_cancelled(task).await;
+        };
+        self.engine.runtimes().spawn(self.tasks.track_future(task));
+    }
+
+    /// Reports `event` after `delay`, unless the timer is dropped or the channel has ended by then.
+    #[must_use = "a timer that is dropped never reports"]
+    pub fn after(&self, delay: Duration, event: E) -> Timer {
+        let (events, dropped) = (self.events(), CancellationToken::new());
+        let waiting = dropped.clone();
+        self.spawn(async move {
+            let ring = async {
+                tokio::time::sleep(delay).await;
+                let _ = events.send(event).await;
+            };
+            waiting.run_until_cancelled(ring).await;
+        });
+        Timer { _dropped: dropped.drop_guard() }
+    }
+
+    /// Takes no further command until `until` is done: a program's input is full, so whoever types must wait.
+    /// Members still come and go, and tasks still report.
+    pub fn hold_commands(&mut self, until: impl Future<Output = ()> + Send + 'static) {
+        self.hold = Some(Box::pin(until));
+    }
+
+    /// Ends the channel if it has no member. False if it has one, or one is about to join.
+    pub fn close_if_empty(&mut self) -> bool {
+        self.ending |= self.membership.close_if_empty();
+        self.ending
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+impl<E> std::fmt::Debug for Channel<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The members of one channel as receivers, and what happens to those who do not keep up.
+//!
+//! Changed by the actor only; shared with the tasks that read a program's output, which wait here for room. Two
+//! policies: *lossless* output waits for the slowest member (the outbox drops a session that takes nothing for too
+//! long); *terminal* output waits a moment and then skips a member that lags while another keeps up.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::Member;
+use crate::identity::{ChannelId, SessionId};
+use crate::limits;
+
+/// The members of one channel.
+#[derive(Debug, Default)]
+pub struct Audience {
+    listeners: Mutex<Vec<Listener>>,
+    /// Somebody has come or gone: whoever waits for a full member looks again.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Listener {
+    member: Member,
+    /// While it is skipped: how many bytes of text it has missed.
+    skipped_bytes: Option<u64>,
+}
+
+impl Audience {
+    pub(super) fn add(&self, member: Member) {
+        self.lock().push(Listener { member, skipped_bytes: None });
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn remove(&self, session: SessionId) -> Option<Member> {
+        let mut listeners = self.lock();
+        let at = listeners.iter().position(|listener| listener.member.session() == session)?;
+        let gone = listeners.remove(at);
+        drop(listeners);
+        self.changed.notify_waiters();
+        Some(gone.member)
+    }
+
+    /// The member that `session` is.
+    pub fn find(&self, session: SessionId) -> Option<Member> {
+        self.lock()
+            .iter()
+            .map(|listener| &listener.member)
+            .find(|member| member.session() == session)
+            .cloned()
+    }
+
+    /// Whether `session` is a member.
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.lock().iter().any(|listener| listener.member.session() == session)
+    }
+
+    /// Everybody, in the order in which they joined.
+    pub fn members(&self) -> Vec<Member> {
+        self.lock().iter().map(|listener| listener.member.clone()).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(super) fn send_all(&self, channel: ChannelId, frame: &Bytes) {
+        for listener in self.lock().iter() {
+            listener.member.outbox().push(channel, frame.clone());
+        }
+    }
+
+    pub(super) fn send_except(&self, channel: ChannelId, except: SessionId, frame: &Bytes) {
+        for listener in self.lock().iter().filter(|listener| listener.member.session() != except) {
+            listener.member.outbox().push(channel, frame.clone());
+        }
+    }
+
+    pub(super) fn send_terminal(&self, channel: ChannelId, frame: &Bytes, text_bytes: u64) {
+        for listener in self.lock().iter_mut() {
+            match &mut listener.skipped_bytes {
+                Some(skipped) => *skipped += text_bytes,
+                None => {
+                    listener.member.outbox().push(channel, frame.clone());
+                }
+            }
+        }
+    }
+
+    /// Ends the skipping of `session`: what it missed, `None` if it was not skipped.
+    pub(super) fn resume(&self, session: SessionId) -> Option<u64> {
+        self.lock().iter_mut().find(|listener| listener.member.session() == session)?.skipped_bytes.take()
+    }
+
+    /// Waits until every member has room for more; one who takes nothing while others wait is dropped in the end. At
+    /// once if there is nobody. Cancel-safe.
+    pub async fn room_for_all(&self) {
+        self.room(true).await;
+    }
+
+    async fn room(&self, owed: bool) {
+        while let Some(full) = self.first_full() {
+            self.room_of(&full, owed).await;
+        }
+    }
+
+    /// Waits until `member` has room for more, or has left. `owed`: it is dropped if it takes nothing for too long while
+    /// there are others, who wait for it. Cancel-safe.
+    pub async fn room_of(&self, member: &Member, owed: bool) {
+        let outbox = member.outbox();
+        loop {
+            // Made before the look, so that a change between the two is not missed.
+            let changed = self.changed.notified();
+            if outbox.queued_bytes() <= limits::OUTBOX_ROOM_BYTES || !self.contains(member.session()) {
+                return;
+            }
+            // A lone member harms nobody but himself.
+            let _awaited = (owed && self.len() > 1).then(|| outbox.awaited());
+            tokio::select! {
+                () = outbox.until_at_most(limits::OUTBOX_ROOM_BYTES) => return,
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Waits until every member that keeps up has room, and marks those who lag while another keeps up as skipped;
+    /// they are given back, so that somebody waits for them to catch up. If all lag, waits for them: nothing is
+    /// lost for the only member. Cancel-safe: a mark that is not reported back is not made.
+    pub async fn room_or_skip(&self) -> Vec<Member> {
+        while self.first_full().is_some() {
+            let begin: Vec<(SessionId, u64)> =
+                self.lock().iter().map(|l| (l.member.session(), l.member.outbox().taken_bytes())).collect();
+            let deadline = Instant::now() + limits::LAGGARD_PATIENCE;
+            if timeout_at(deadline, self.room(false)).await.is_ok() {
+                return Vec::new();
+            }
+            let skipped = self.skip_laggards(&begin);
+            if !skipped.is_empty() {
+                return skipped;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Marks everybody who is full and took little since `begin`, unless that is everybody.
+    fn skip_laggards(&self, begin: &[(SessionId, u64)]) -> Vec<Member> {
+        let mut listeners = self.lock();
+        let lags = |listener: &Listener| {
+            let outbox = listener.member.outbox();
+            let before = begin.iter().find(|(session, _)| *session == listener.member.session());
+            let took = before.map_or(u64::MAX, |(_, taken)| outbox.taken_bytes() - taken);
+            let full = outbox.queued_bytes() > limits::OUTBOX_ROOM_BYTES;
+            outbox.ended().is_some() || (full && took < limits::LAGGARD_BYTES)
+        };
+        let heard = listeners.iter_mut().filter(|listener| listener.skipped_bytes.is_none());
+        let (laggards, keeping_up): (Vec<_>, Vec<_>) = heard.partition(|listener| lags(listener));
+        if keeping_up.is_empty() {
+            return Vec::new();
+        }
+        let mark = |listener: &mut Listener| {
+            listener.skipped_bytes = Some(0);
+            listener.member.clone()
+        };
+        laggards.into_iter().map(mark).collect()
+    }
+
+    fn first_full(&self) -> Option<Member> {
+        let full = |listener: &&Listener| {
+            listener.skipped_bytes.is_none()
+                && listener.member.outbox().queued_bytes() > limits::OUTBOX_ROOM_BYTES
+                && listener.member.outbox().ended().is_none()
+        };
+        self.lock().iter().find(full).map(|listener| listener.member.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,153 @@
+//! What every service stands on: processes, the workspace's root, runtimes and run-time settings. It knows no
+//! transport; each door and each channel shares one engine.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{Io, Keep, ProcessTable, Spec};
+use crate::runtimes::Runtimes;
+
+/// What an engine is made from.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// The workspace, absolute.
+    pub root: PathBuf,
+    /// The environment of every program, already without the agent's secrets.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
+    pub keep_shells: Option<Duration>,
+}
+
+/// The engine of one agent.
+#[derive(Debug)]
+pub struct Engine {
+    runtimes: Runtimes,
+    processes: ProcessTable,
+    stopping: CancellationToken,
+    config: EngineConfig,
+    settings: Mutex<Settings>,
+    counters: Counters,
+}
+
+/// What a client with the right to may change while the agent runs; it holds for programs started from then on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where programs start; `None` for the workspace's root.
+    pub cwd: Option<PathBuf>,
+    /// The workspace's main language, for services that care.
+    pub language: String,
+    /// Variables added to every program's environment.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// What is counted where nobody can be told.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commands dropped: for a channel the session is not on, without a `ref`.
+    pub commands_dropped: AtomicU64,
+    /// Frames that were no command.
+    pub frames_undecodable: AtomicU64,
+    /// Times a lagging member of a terminal was skipped.
+    pub members_skipped: AtomicU64,
+    /// Sessions begun.
+    pub sessions: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    /// An engine that runs until `stopping` is cancelled.
+    pub fn new(
+        runtimes: Runtimes,
+        processes: ProcessTable,
+        stopping: CancellationToken,
+        config: EngineConfig,
+    ) -> Self {
+        Engine {
+            runtimes,
+            processes,
+            stopping,
+            config,
+            settings: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Where tasks run.
+    pub fn runtimes(&self) -> &Runtimes {
+        &self.runtimes
+    }
+
+    /// The one way to run a program.
+    pub fn processes(&self) -> &ProcessTable {
+        &self.processes
+    }
+
+    /// Cancelled when the agent begins to stop.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// The workspace, absolute.
+    pub fn root(&self) -> &Path {
+        &self.config.root
+    }
+
+    /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
+    pub fn keep_shells(&self) -> Option<Duration> {
+        self.config.keep_shells
+    }
+
+    /// Counts of what went wrong unseen.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the settings, for programs started from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// How to run `args`: in the workspace, with the container's environment, the settings' and then `env` over it.
+    /// Terminals get a `TERM` that every browser terminal understands.
+    pub fn spec(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, io: Io, keep: Keep) -> Spec {
+        let settings = self.settings();
+        let mut all = self.config.environment.clone();
+        if matches!(io, Io::Terminal(_)) {
+            put(&mut all, "TERM".into(), "xterm-256color".into());
+        }
+        for (name, value) in settings.env.into_iter().chain(env) {
+            put(&mut all, name, value);
+        }
+        let cwd = settings.cwd.unwrap_or_else(|| self.config.root.clone());
+        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None }
+    }
+
+    /// The container's value of an environment variable.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.config.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+    }
+}
+
+/// Sets one variable, replacing what stands there.
+fn put(env: &mut Vec<(OsString, OsString)>, name: OsString, value: OsString) {
+    match env.iter_mut().find(|(key, _)| *key == name) {
+        Some(entry) => entry.1 = value,
+        None => env.push((name, value)),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a contributor writes: a type that answers commands.
+
+use std::future::{Future, ready};
+
+use crate::api::command::Body;
+use crate::channel::{Channel, ChannelSeed, Member};
+use crate::error::{Error, Result};
+use crate::identity::Right;
+
+/// One running instance of a service: the state behind one channel.
+///
+/// The channel's actor calls these methods one at a time, so a service needs no locks. `command` may wait for the
+/// store, never for a program, the network or a timer: such work goes into a task ([`Channel::spawn`]) that reports
+/// by [`Channel::events`] or answers by a [`Ticket`](crate::channel::Ticket). A method that panics ends its own
+/// channel with an error to the members; nothing else notices.
+pub trait Service: Sized + Send + 'static {
+    /// What this service's own tasks may tell it; `()` if none.
+    type Event: Send + 'static;
+
+    /// The right needed to start this service. Opened by somebody without it, the channel stays empty, and the
+    /// first member who has it starts the service.
+    const OPEN_NEEDS: Right = Right::Write;
+
+    /// Starts an instance. An error is told to the members, and again to every command, until the channel closes.
+    fn open(ch: &mut Channel<Self::Event>) -> impl Future<Output = Result<Self>> + Send;
+
+    /// The right that `body` asks for. List only what a viewer may send: what is forgotten is then refused.
+    fn needs(_body: &Body) -> Right {
+        Right::Write
+    }
+
+    /// Answers one command of a member who has the right that [`needs`](Service::needs) names.
+    fn command(
+        &mut self,
+        ch: &mut Channel<Self::Event>,
+        from: &Member,
+        body: Body,
+    ) -> impl Future<Output = Result<Reply>> + Send;
+
+    /// Whether nothing would be lost if this channel ended now, with nobody attached. Asked so that the agent can make
+    /// room when it has as many named channels as it may.
+    fn idle(&self) -> bool {
+        false
+    }
+
+    /// A session has joined; it has been told so, and what is sent to it here is its greeting.
+    fn attach(
+        &mut self,
+        _ch: &mut Channel<Self::Event>,
+        _member: &Member,
+    ) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// A session has left; nothing reaches it any more.
+    fn detach(
+        &mut self,
+        _ch: &mut Channel<Self::Event>,
+        _member: &Member,
+    ) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// One of the service's own tasks reports.
+    fn event(
+        &mut self,
+        _ch: &mut Channel<Self::Event>,
+        _event: Self::Event,
+    ) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// The channel ends. Members can still be sent to; tasks are cancelled right after.
+    fn close(&mut self, _ch: &mut Channel<Self::Event>) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// The answer to one command. The actor copies the `ref`.
+#[derive(Debug)]
+pub enum Reply {
+    /// Nothing to say: whoever asked with a `ref` gets `ok`.
+    None,
+    /// This, to the sender, if it asked with a `ref`.
+    Now(Box<Body>),
+    /// Later: whoever holds the ticket from [`Channel::ticket`] answers.
+    Later,
+}
+
+impl Reply {
+    /// Answers with `body` at once.
+    pub fn now(body: Body) -> Self {
+        Reply::Now(Box::new(body))
+    }
+}
+
+/// The error for a body that a service does not know.
+pub fn unsupported<T>(body: &Body) -> Result<T> {
+    Err(Error::Unsupported(body.name()))
+}
+
+/// One line of the agent's registry: a name that clients may open, and how it is started.
+#[derive(Clone, Copy)]
+pub struct ServiceDef {
+    /// What clients write into `OpenChannel.service`.
+    pub name: &'static str,
+    /// One line for `pid1 services` and the docs.
+    pub doc: &'static str,
+    spawn: fn(ChannelSeed),
+}
+
+impl ServiceDef {
+    /// The service `S` under `name`.
+    pub const fn new<S: Service>(name: &'static str, doc: &'static str) -> Self {
+        ServiceDef { name, doc, spawn: crate::channel::spawn::<S> }
+    }
+
+    /// Starts a channel of this service.
+    pub(crate) fn spawn(&self, seed: ChannelSeed) {
+        (self.spawn)(seed);
+    }
+}
+
+impl std::fmt::Debug for ServiceDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceDef").field("name", &self.name).finish_non_exhaustive()
+    }
+}
