@@ -1,0 +1,95 @@
+//! Whose window size the terminal has: the last to type wins.
+
+use std::collections::HashMap;
+
+use pid1_sdk::SessionId;
+use pid1_sdk::process::WindowSize;
+
+/// The sizes that members want, and who typed last.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes {
+    wanted: HashMap<SessionId, WindowSize>,
+    /// Everybody who has said a size or typed; whoever typed last stands last, and decides.
+    order: Vec<SessionId>,
+    current: Option<WindowSize>,
+}
+
+impl Sizes {
+    /// `session` typed: the size to change to, if it is now another.
+    pub(crate) fn typed(&mut self, session: SessionId) -> Option<WindowSize> {
+        if self.order.last() != Some(&session) {
+            self.order.retain(|other| *other != session);
+            self.order.push(session);
+        }
+        self.decide()
+    }
+
+    /// `session` has a window of this size: the size to change to, if it is now another.
+    pub(crate) fn wants(&mut self, session: SessionId, size: WindowSize) -> Option<WindowSize> {
+        self.wanted.insert(session, size);
+        if !self.order.contains(&session) {
+            self.order.insert(0, session);
+        }
+        self.decide()
+    }
+
+    /// `session` has left: the size to change to, so that whoever is left gets its window back.
+    pub(crate) fn forget(&mut self, session: SessionId) -> Option<WindowSize> {
+        self.wanted.remove(&session);
+        self.order.retain(|other| *other != session);
+        self.decide()
+    }
+
+    fn decide(&mut self) -> Option<WindowSize> {
+        // Who never said a size (a program that types) has no window to fit.
+        let decides = self.order.iter().rev().find_map(|session| self.wanted.get(session)).copied();
+        if decides.is_none() || decides == self.current {
+            return None;
+        }
+        self.current = decides;
+        decides
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAPTOP: SessionId = SessionId(2);
+    const PHONE: SessionId = SessionId(3);
+    const WIDE: WindowSize = WindowSize { rows: 50, cols: 200 };
+    const NARROW: WindowSize = WindowSize { rows: 20, cols: 40 };
+
+    fn both() -> Sizes {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.wants(LAPTOP, WIDE), Some(WIDE), "the first to say a size gets it");
+        assert_eq!(sizes.wants(PHONE, NARROW), None, "who looks on changes nothing");
+        sizes
+    }
+
+    #[test]
+    fn a_phone_that_looks_on_changes_nothing_until_it_types() {
+        let mut sizes = both();
+        assert_eq!(sizes.typed(LAPTOP), None);
+        assert_eq!(sizes.typed(PHONE), Some(NARROW));
+        assert_eq!(sizes.wants(LAPTOP, WIDE), None);
+        assert_eq!(sizes.typed(LAPTOP), Some(WIDE));
+        assert_eq!(sizes.typed(LAPTOP), None);
+    }
+
+    #[test]
+    fn when_who_decided_leaves_the_other_gets_its_size_back() {
+        let mut sizes = both();
+        assert_eq!(sizes.typed(PHONE), Some(NARROW));
+        assert_eq!(sizes.forget(PHONE), Some(WIDE));
+        assert_eq!(sizes.forget(LAPTOP), None, "with nobody left the terminal stays as it is");
+    }
+
+    #[test]
+    fn who_never_said_a_size_changes_nothing_by_typing() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.wants(LAPTOP, WIDE), Some(WIDE));
+        assert_eq!(sizes.typed(PHONE), None);
+        assert_eq!(sizes.wants(LAPTOP, NARROW), Some(NARROW));
+    }
+}
