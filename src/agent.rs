@@ -1,0 +1,175 @@
+//! The agent: builds the parts, joins them, runs them, and ends them in order.
+
+pub mod state;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::limits::CLOSE_TIMEOUT;
+use pid1_sdk::process::{ProcessTable, TableConfig, record};
+use pid1_sdk::runtimes::Runtimes;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::door::{self, Doors};
+use crate::init::{self, Ending};
+use crate::router::Router;
+
+/// Threads for files and scans of /proc; they sleep when there is nothing to do.
+const BLOCKING_THREADS: usize = 8;
+
+/// On top of the programs' grace, how long everything else may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the agent until TERM or INT.
+pub fn run(config: Config) -> Result<()> {
+    let child_nofile =
+        init::raise_descriptor_limit().context("cannot raise the limit of open descriptors")?;
+    let state = state::StateDir::open(&config.state_dir)?;
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let bulk = ThreadRuntime::start("pid1-bulk")?;
+    // The main thread is the first.
+    let more: Vec<_> =
+        (1..config.threads).map(|_| ThreadRuntime::start("pid1-clients")).collect::<Result<_>>()?;
+    let more_handles = more.iter().map(|thread| thread.handle.clone()).collect();
+    let serving =
+        Serving { config, more: more_handles, bulk: bulk.handle.clone(), child_nofile, state: &state };
+    let result = runtime.block_on(serving.run());
+    // Nothing waits for a file operation that hangs.
+    runtime.shutdown_background();
+    result
+}
+
+struct Serving<'a> {
+    config: Config,
+    more: Vec<Handle>,
+    bulk: Handle,
+    child_nofile: u64,
+    state: &'a state::StateDir,
+}
+
+impl Serving<'_> {
+    async fn run(self) -> Result<()> {
+        let config = self.config;
+        let mut ending = Ending::watch().context("cannot watch for signals")?;
+        let stopping = CancellationToken::new();
+        let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
+        let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
+        match ended {
+            Ok(0) => {}
+            Ok(ended) => warn!(ended, "ended programs that an earlier agent had left running"),
+            Err(error) => warn!(error = %error, "cannot tell what an earlier agent may have left running"),
+        }
+        let processes = ProcessTable::new(
+            runtimes.clone(),
+            TableConfig {
+                state_dir: Some(self.state.path().to_owned()),
+                stop_grace: config.stop_grace,
+                child_nofile_soft: Some(self.child_nofile),
+                max_processes: config.max_processes,
+                ..TableConfig::default()
+            },
+        );
+        let engine = Arc::new(Engine::new(
+            runtimes.clone(),
+            processes.clone(),
+            stopping.clone(),
+            EngineConfig {
+                root: config.root.clone(),
+                environment: config.environment,
+                keep_shells: config.keep_shells,
+            },
+        ));
+        let listener = door::listen(config.listen).with_context(|| {
+            format!(
+                "cannot listen on {}: choose another address with --listen, port 0 for any",
+                config.listen
+            )
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let router = Router::new(engine);
+        let doors = Doors::new(config.door, Arc::new(Auth::new(config.token.clone())), router.clone());
+        info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
+        announce(address, &config.token);
+        let accepting = runtimes.spawn(serve(doors, listener));
+        let signal = ending.wait().await;
+        info!(signal, "stopping");
+        stopping.cancel();
+        let end = async {
+            // Channels close first, and stop their programs as they do; then what is left in the table.
+            let _ = accepting.await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, router.until_empty()).await;
+            processes.stop_all().await;
+            runtimes.tracker().close();
+            runtimes.tracker().wait().await;
+        };
+        let patience = config.stop_grace + END_TIMEOUT;
+        tokio::select! {
+            ended = tokio::time::timeout(patience, end) => if ended.is_err() {
+                warn!(tasks = runtimes.tracker().len(), "gave up waiting for an orderly end");
+            },
+            signal = ending.wait() => warn!(signal, "again: ending at once"),
+        }
+        Ok(())
+    }
+}
+
+async fn serve(doors: Arc<Doors>, listener: TcpListener) {
+    doors.serve(listener).await;
+}
+
+/// The one line on stdout: where to go, with the token. A fragment is never sent over the network or logged.
+fn announce(address: SocketAddr, token: &str) {
+    let host = match address.ip() {
+        any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
+        any if any.is_unspecified() => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    };
+    let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
+    // Nobody may be reading; that is no reason not to serve.
+    let _ = writeln!(io::stdout(), "http://{host}:{}/#token={token}", address.port());
+}
+
+/// A current-thread runtime on a thread of its own, for as long as this lives.
+struct ThreadRuntime {
+    handle: Handle,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl ThreadRuntime {
+    fn start(name: &str) -> Result<ThreadRuntime> {
+        let runtime =
+            Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+        let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                runtime.block_on(stopped.cancelled());
+                runtime.shutdown_background();
+            })
+            .with_context(|| format!("cannot start the thread {name}"))?;
+        Ok(ThreadRuntime { handle, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for ThreadRuntime {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

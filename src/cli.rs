@@ -1,0 +1,113 @@
+//! The command line. `serve` runs the agent; the others are clients of one.
+
+mod exec;
+
+use std::io::{self, IsTerminal, Write as _};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogArgs, LogFormat, ServeArgs};
+use crate::{agent, registry};
+
+/// The agent could not run.
+const EXIT_FAILED: u8 = 1;
+
+/// Drives a container for many clients at once: browser IDEs, SDKs, scripts, AI agents.
+///
+/// Without a subcommand it serves the current folder and prints the URL to connect to.
+#[derive(Debug, Parser)]
+#[command(name = "pid1", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Verb>,
+
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the agent [the default]
+    Serve(Box<ServeArgs>),
+    /// Run a command where an agent is, with stdin, stdout, stderr and exit status as if it ran here
+    Exec(ExecArgs),
+    /// List the services that clients can open
+    Services,
+}
+
+#[derive(Args, Debug)]
+struct ExecArgs {
+    /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
+    // Parsed later: an error of clap's would show the token.
+    #[arg(env = "PID1_URL", hide_env_values = true)]
+    url: String,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Verb::Serve(args)) => serve(*args),
+        Some(Verb::Exec(args)) => exec::run(&args.url, args.command),
+        Some(Verb::Services) => services(),
+    }
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let result = log_to_stderr(&args.log).and_then(|()| agent::run(Config::from_args(args)?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}"), EXIT_FAILED),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is where errors meet people")]
+fn fail(error: &str, status: u8) -> ExitCode {
+    eprintln!("pid1: {error}");
+    ExitCode::from(status)
+}
+
+fn services() -> ExitCode {
+    let width = registry::SERVICES.iter().map(|service| service.name.len()).max().unwrap_or_default();
+    let mut out = io::stdout().lock();
+    for service in registry::SERVICES {
+        // Nobody may be reading any more, and that is all right.
+        let _ = writeln!(out, "{:width$}  {}", service.name, service.doc);
+    }
+    ExitCode::SUCCESS
+}
+
+fn log_to_stderr(args: &LogArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log)
+        .map_err(|error| anyhow::anyhow!("cannot use --log {}: {error}", args.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match args.log_format {
+        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => log.json().with_ansi(false).init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_means_serve() {
+        let cli = Cli::try_parse_from(["pid1", "--root", "/tmp"]);
+        assert!(cli.is_ok_and(|cli| cli.command.is_none()));
+    }
+}

@@ -1,0 +1,209 @@
+//! A small client of the WebSocket door: what `pid1 exec` is made of, and the tests.
+
+mod address;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use pid1_sdk::api::{
+    Command, OpenChannel, OpenChannelRes, command::Body, container_state, open_channel::Action,
+    open_channel_res,
+};
+use prost::Message as _;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
+
+pub use address::Address;
+
+/// How long connecting may take, until the agent says it is ready.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a client's call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL makes no sense.
+    #[error("cannot use {url}: {why}")]
+    Address {
+        /// As given, without its token.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No connection.
+    #[error("cannot connect to {host}: {why}; is the agent running there?")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// The agent said no.
+    #[error("{0}")]
+    Refused(String),
+    /// Our own output cannot be written.
+    #[error("cannot write the command's output here: {0}")]
+    Output(#[source] std::io::Error),
+    /// The connection broke.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Client {
+    sender: Sender,
+    receiver: Receiver,
+    /// Messages that came while something else was awaited.
+    early: VecDeque<Command>,
+    asked: u64,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub struct Sender(SplitSink<Socket, Message>);
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Receiver(SplitStream<Socket>);
+
+impl Client {
+    /// Connects and waits until the agent is ready.
+    pub async fn connect(address: &Address) -> Result<Client, ClientError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, Self::connect_unbounded(address)).await {
+            Ok(connected) => connected,
+            Err(_elapsed) => Err(ClientError::Connect {
+                host: address.host_and_port(),
+                why: format!("it did not answer within {CONNECT_TIMEOUT:?}"),
+            }),
+        }
+    }
+
+    async fn connect_unbounded(address: &Address) -> Result<Client, ClientError> {
+        let stream = address.dial().await?;
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let url = address.websocket_url();
+        let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config))
+            .await
+            .map_err(|error| match error {
+                tungstenite::Error::Http(answer) => ClientError::Refused(format!(
+                    "{} answered {}: {}",
+                    address.host_and_port(),
+                    answer.status(),
+                    String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).trim()
+                )),
+                other => ClientError::Lost(other.to_string()),
+            })?;
+        let (sender, receiver) = socket.split();
+        let mut client =
+            Client { sender: Sender(sender), receiver: Receiver(receiver), early: VecDeque::new(), asked: 0 };
+        loop {
+            if let Some(Body::ContainerState(state)) = client.receiver.next().await?.body
+                && state.state() == container_state::State::Ready
+            {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Opens a channel; an empty name makes an anonymous one. Its number and how it was opened.
+    pub async fn open(
+        &mut self,
+        service: &str,
+        name: &str,
+        action: Action,
+    ) -> Result<(i32, open_channel_res::State), ClientError> {
+        let request =
+            OpenChannel { service: service.to_owned(), name: name.to_owned(), action: action.into(), id: 0 };
+        match self.request(0, Body::OpenChan(request)).await? {
+            Body::OpenChanRes(OpenChannelRes { error, .. }) if !error.is_empty() => {
+                Err(ClientError::Refused(error))
+            }
+            Body::OpenChanRes(opened) => Ok((opened.id, opened.state())),
+            other => Err(ClientError::Refused(format!("the agent answered {} to openChan", other.name()))),
+        }
+    }
+
+    /// Sends without asking for an answer.
+    pub async fn send(&mut self, channel: i32, body: Body) -> Result<(), ClientError> {
+        self.sender.send(channel, String::new(), body).await
+    }
+
+    /// Sends and waits for the answer; what else arrives meanwhile is kept for [`next`](Client::next).
+    pub async fn request(&mut self, channel: i32, body: Body) -> Result<Body, ClientError> {
+        self.asked += 1;
+        let reference = format!("r{}", self.asked);
+        self.sender.send(channel, reference.clone(), body).await?;
+        loop {
+            let command = self.receiver.next().await?;
+            if command.r#ref == reference {
+                return command
+                    .body
+                    .ok_or_else(|| ClientError::Refused("the answer is of an unknown kind".into()));
+            }
+            self.early.push_back(command);
+        }
+    }
+
+    /// The next message, in the order of arrival.
+    pub async fn next(&mut self) -> Result<Command, ClientError> {
+        match self.early.pop_front() {
+            Some(command) => Ok(command),
+            None => self.receiver.next().await,
+        }
+    }
+
+    /// Both halves, so that sending cannot keep from receiving. What [`request`](Client::request) kept is given
+    /// along.
+    pub fn split(self) -> (Sender, Receiver, VecDeque<Command>) {
+        (self.sender, self.receiver, self.early)
+    }
+}
+
+impl Sender {
+    /// Sends one command; with an empty `reference` it asks for no answer.
+    pub async fn send(&mut self, channel: i32, reference: String, body: Body) -> Result<(), ClientError> {
+        let command = Command { channel, session: 0, r#ref: reference, body: Some(body) };
+        self.send_bytes(command.encode_to_vec().into()).await
+    }
+
+    /// Sends bytes as one message, whatever they are.
+    pub async fn send_bytes(&mut self, bytes: Bytes) -> Result<(), ClientError> {
+        self.0.send(Message::Binary(bytes)).await.map_err(|error| ClientError::Lost(error.to_string()))
+    }
+
+    /// Says goodbye.
+    pub async fn close(&mut self) {
+        let _ = self.0.close().await;
+    }
+}
+
+impl Receiver {
+    /// The next command.
+    pub async fn next(&mut self) -> Result<Command, ClientError> {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Binary(bytes))) => {
+                    return Command::decode(bytes)
+                        .map_err(|error| ClientError::Lost(format!("the agent sent no Command: {error}")));
+                }
+                Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1008 => {
+                    return Err(ClientError::Refused(close.reason.to_string()));
+                }
+                Some(Ok(Message::Close(close))) => {
+                    let why =
+                        close.map(|close| format!("{} ({})", close.reason, close.code)).unwrap_or_default();
+                    return Err(ClientError::Lost(format!("the agent closed it: {why}")));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(ClientError::Lost(error.to_string())),
+                None => return Err(ClientError::Lost("the agent is gone".to_owned())),
+            }
+        }
+    }
+}

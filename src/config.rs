@@ -1,0 +1,217 @@
+//! What `pid1 serve` is told: flags and environment, read once and checked before anything runs.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use pid1_sdk::limits;
+
+use crate::agent::state::{default_dir, real_path};
+use crate::auth::{TOKEN_MIN_CHARS, random_token};
+use crate::door::{DoorConfig, Guard};
+
+/// Flags of `pid1 serve`. Each has an environment variable, so that a container image can set it.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// The workspace: where programs start [default: the current folder]
+    #[arg(long, env = "PID1_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Where to listen; beyond this machine only with a token of your own
+    #[arg(long, env = "PID1_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:4560")]
+    listen: SocketAddr,
+
+    /// The secret that clients show, at least 16 characters; anybody who has it owns this container [default: a
+    /// random one, printed in the URL]
+    #[arg(long, env = "PID1_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// A file that holds the token, as container platforms mount secrets
+    #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+
+    /// A host name that clients may use for this agent, besides IP addresses and localhost; may be repeated
+    #[arg(long = "host", env = "PID1_HOST", value_name = "NAME", value_delimiter = ',')]
+    hosts: Vec<String>,
+
+    /// A web origin whose pages may connect, such as https://ide.example.com; may be repeated
+    #[arg(long = "origin", env = "PID1_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    origins: Vec<String>,
+
+    /// Where the agent keeps what must outlive it [default: /var/lib/pid1 for root, else below your state folder]
+    #[arg(long, env = "PID1_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// A variable of the agent's environment that programs must not see; may be repeated
+    #[arg(long = "secret-env", env = "PID1_SECRET_ENV", value_name = "NAME", value_delimiter = ',')]
+    secret_env: Vec<String>,
+
+    /// How long a named shell runs on with nobody attached, in seconds [default: as long as it likes]
+    #[arg(long, env = "PID1_KEEP_SHELLS", value_name = "SECONDS", value_parser = seconds)]
+    keep_shells: Option<Duration>,
+
+    /// From asking a program to end until it is killed, in seconds
+    #[arg(long, env = "PID1_STOP_GRACE", value_name = "SECONDS", value_parser = seconds, default_value = "5")]
+    stop_grace: Duration,
+
+    /// How often a quiet client is pinged, in seconds; one silent for twice as long is dropped
+    #[arg(long, env = "PID1_PING_INTERVAL", value_name = "SECONDS", value_parser = positive_seconds,
+          default_value = "30")]
+    ping_interval: Duration,
+
+    /// How long a client that asked for much may take nothing, in seconds
+    #[arg(long, env = "PID1_STALL_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
+          default_value = "10")]
+    stall_timeout: Duration,
+
+    /// From a connection to its complete request, in seconds
+    #[arg(long, env = "PID1_HEAD_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
+          default_value = "10")]
+    head_timeout: Duration,
+
+    /// Largest message a client may send, in MiB
+    #[arg(long, env = "PID1_MAX_MESSAGE", value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024),
+          default_value_t = (limits::MAX_MESSAGE_BYTES >> 20) as u32)]
+    max_message: u32,
+
+    /// Programs that may run at once
+    #[arg(long, env = "PID1_MAX_PROCESSES", value_name = "N", default_value_t = limits::MAX_PROCESSES)]
+    max_processes: usize,
+
+    /// Threads that serve clients; more than one pays only with many busy clients
+    #[arg(long, env = "PID1_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64),
+          default_value = "1")]
+    threads: u16,
+
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// How to log.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// How log lines look
+    #[arg(long, env = "PID1_LOG_FORMAT", value_name = "FORMAT", default_value = "pretty")]
+    pub(crate) log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, or directives such as pid1=debug,info
+    #[arg(long, env = "PID1_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Forms of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people; with colours on a terminal.
+    Pretty,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn positive_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        positive => Ok(positive),
+    }
+}
+
+/// Everything that `serve` needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) root: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) keep_shells: Option<Duration>,
+    pub(crate) stop_grace: Duration,
+    pub(crate) max_processes: usize,
+    pub(crate) threads: u16,
+    pub(crate) door: DoorConfig,
+}
+
+impl Config {
+    /// Checks the flags. Reads the token file, finds the root and the state folder; changes nothing.
+    pub fn from_args(args: ServeArgs) -> Result<Config> {
+        let root = args.root.unwrap_or_else(|| PathBuf::from("."));
+        let root = root.canonicalize().with_context(|| format!("cannot use --root {}", root.display()))?;
+        if !root.is_dir() {
+            bail!("cannot use --root {}: it is not a folder", root.display());
+        }
+        let chosen = match (args.token, args.token_file) {
+            (Some(token), _) => Some(token),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("cannot read --token-file {}", file.display()))?;
+                Some(text.trim_end_matches(['\r', '\n']).to_owned())
+            }
+            (None, None) => None,
+        };
+        if let Some(short) =
+            chosen.as_ref().map(|token| token.chars().count()).filter(|n| *n < TOKEN_MIN_CHARS)
+        {
+            bail!(
+                "the token has {short} characters and needs at least {TOKEN_MIN_CHARS}: shorter ones can be guessed"
+            );
+        }
+        if chosen.is_none() && !args.listen.ip().is_loopback() {
+            bail!(
+                "--listen {} is reachable from other machines, so a token of your own is needed: give --token-file \
+                 FILE, or set PID1_TOKEN; without one, listen on 127.0.0.1",
+                args.listen
+            );
+        }
+        let state_dir = match args.state_dir {
+            Some(dir) => {
+                let whole = std::path::absolute(&dir);
+                real_path(&whole.with_context(|| format!("cannot use --state-dir {}", dir.display()))?)
+            }
+            None => match default_dir(&root)? {
+                // Whoever serves his home folder, or the whole machine.
+                inside if inside.starts_with(&root) => root.join(".pid1"),
+                outside => outside,
+            },
+        };
+        if state_dir.starts_with(&root) && state_dir != root.join(".pid1") {
+            bail!(
+                "the state folder {} is inside the workspace {}, where clients could change it: choose another with \
+                 --state-dir (only .pid1 at the top of the workspace is hidden from them)",
+                state_dir.display(),
+                root.display()
+            );
+        }
+        let hidden = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| name.starts_with("PID1_") || args.secret_env.iter().any(|s| s == name))
+        };
+        Ok(Config {
+            environment: std::env::vars_os().filter(|(name, _)| !hidden(name)).collect(),
+            root,
+            listen: args.listen,
+            token: match chosen {
+                Some(token) => token,
+                None => random_token()?,
+            },
+            state_dir,
+            keep_shells: args.keep_shells,
+            stop_grace: args.stop_grace,
+            max_processes: args.max_processes,
+            threads: args.threads,
+            door: DoorConfig {
+                guard: Guard { hosts: args.hosts, origins: args.origins },
+                max_message_bytes: (args.max_message as usize) << 20,
+                head_timeout: args.head_timeout,
+                ping_interval: args.ping_interval,
+                stall_timeout: args.stall_timeout,
+            },
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! The listener: one port for everything. Accepts, bounds what strangers may hold, and hands requests to the doors.
+//!
+//! A stranger is a connection that has not identified itself. There may be a fixed number of them; when all places
+//! are taken, newcomers wait for a moment in the kernel's queue, and then the oldest stranger goes: who identifies
+//! does so in milliseconds.
+
+mod guard;
+mod http;
+mod strangers;
+mod websocket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pid1_sdk::SessionId;
+use pid1_sdk::wire::Census;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tracing::{debug, warn};
+
+use crate::auth::Auth;
+use crate::router::Router;
+pub use guard::Guard;
+use strangers::Strangers;
+
+/// Connections that wait in the kernel: a burst of clients that all come back after a restart.
+const BACKLOG: u32 = 4096;
+
+/// How long to wait when the machine has no descriptors left: accepting at once again would only burn the CPU.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of one request head, tokens included.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// What large messages being received may hold together, in the whole agent.
+const INCOMING_BUDGET_BYTES: usize = 256 << 20;
+
+/// What the doors need to know.
+#[derive(Clone, Debug)]
+pub struct DoorConfig {
+    /// Which hosts and origins are answered.
+    pub guard: Guard,
+    /// Largest message accepted, in bytes.
+    pub max_message_bytes: usize,
+    /// From a connection to its complete request head.
+    pub head_timeout: Duration,
+    /// How often a quiet client is pinged; one that is silent for twice as long is gone.
+    pub ping_interval: Duration,
+    /// How long a session above its high mark may take nothing.
+    pub stall_timeout: Duration,
+}
+
+/// Everything behind the listener, shared by all connections.
+#[derive(Debug)]
+pub struct Doors {
+    pub(crate) config: DoorConfig,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) census: Arc<Census>,
+    /// In units of KiB.
+    pub(crate) incoming_budget: Arc<Semaphore>,
+    last_session: AtomicI32,
+    strangers: Strangers,
+    ready: AtomicBool,
+}
+
+impl Doors {
+    /// Doors to `router` for whoever `auth` accepts.
+    pub fn new(config: DoorConfig, auth: Arc<Auth>, router: Arc<Router>) -> Arc<Self> {
+        // One message of the allowed size must always fit.
+        let budget_bytes = INCOMING_BUDGET_BYTES.max(config.max_message_bytes);
+        Arc::new(Doors {
+            config,
+            auth,
+            router,
+            census: Arc::default(),
+            incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
+            // 0 and 1 have meanings of their own in the protocol.
+            last_session: AtomicI32::new(1),
+            strangers: Strangers::new(),
+            ready: AtomicBool::new(true),
+        })
+    }
+
+    /// Accepts until the agent begins to stop.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let stopping = self.router.engine().stopping().clone();
+        loop {
+            let place = tokio::select! {
+                () = stopping.cancelled() => break,
+                place = self.strangers.admit() => place,
+            };
+            let accepted = tokio::select! {
+                () = stopping.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let doors = self.clone();
+                    self.router.engine().runtimes().spawn_in_turn(doors.accepted(stream, peer, place));
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    warn!(error = %error, "cannot accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes the socket over to the runtime that serves it.
+    async fn accepted(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<strangers::Place>) {
+        match stream.into_std().and_then(TcpStream::from_std) {
+            Ok(stream) => self.connection(stream, peer, place).await,
+            Err(error) => warn!(error = %error, "cannot serve a connection"),
+        }
+    }
+
+    /// Serves HTTP on one connection; it ends here, or becomes a WebSocket with a task of its own.
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<strangers::Place>) {
+        // Without it an echo waits for the client's delayed acknowledgement: 44 ms instead of under 1.
+        if stream.set_nodelay(true).is_err() {
+            return; // the peer has gone already
+        }
+        let head_seen = Arc::new(Notify::new());
+        let service = service_fn(|request| {
+            head_seen.notify_one();
+            http::answer(self.clone(), request, place.clone())
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.head_timeout)
+            .max_buf_size(HEAD_BYTES)
+            .half_close(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let deadline = async {
+            // hyper bounds the time from a head's first byte only.
+            if tokio::time::timeout(self.config.head_timeout, head_seen.notified()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            ended = serving => if let Err(error) = ended {
+                debug!(peer = %peer, error = %error, "connection failed");
+            },
+            () = deadline => debug!(peer = %peer, "no request within the time limit"),
+            () = place.evicted() => debug!(peer = %peer, "gave its place to a newcomer"),
+            () = self.router.engine().stopping().cancelled() => {}
+        }
+    }
+
+    /// A number for a new session; `None` when all two billion are used up.
+    pub(crate) fn next_session(&self) -> Option<SessionId> {
+        let next = |last: i32| last.checked_add(1);
+        let last = self.last_session.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(SessionId(last + 1))
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens the listener.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a restarted agent gets its port back while old connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

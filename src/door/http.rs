@@ -1,0 +1,72 @@
+//! Plain HTTP: the page at `/`, health, and the way into the WebSocket door.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::http::{Method, Request, Response, StatusCode, header};
+
+use super::strangers::Place;
+use super::{Doors, websocket};
+
+/// What every answer carries: a complete body.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Until there is an IDE, a person who opens the printed URL is told what this is and how to use it.
+const PAGE: &str = include_str!("page.html");
+
+/// Answers one request. Reads no body: nothing here takes one.
+pub(crate) async fn answer(
+    doors: Arc<Doors>,
+    request: Request<Incoming>,
+    place: Arc<Place>,
+) -> Result<Answer, Infallible> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority) {
+        return Ok(text(unwelcome.status, unwelcome.text));
+    }
+    let path = request.uri().path();
+    if let Some(token) = path.strip_prefix("/wsv2/") {
+        let token = token.to_owned();
+        return Ok(websocket::upgrade(doors, request, &token, place));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));
+    }
+    Ok(match path {
+        "/" => page(),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if doors.is_ready() => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here; the WebSocket is at /wsv2/TOKEN\n"),
+    })
+}
+
+fn page() -> Answer {
+    let mut page = body(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+    // The page reads the token from the address to show it, and talks to nobody.
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'";
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(policy));
+    page.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
+    page
+}
+
+/// A short answer in words.
+pub(crate) fn text(status: StatusCode, text: &'static str) -> Answer {
+    body(status, TEXT, text)
+}
+
+fn body(status: StatusCode, kind: &'static str, content: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(content.as_bytes())));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,279 @@
+//! The WebSocket door: Replit's protocol at `/wsv2/<token>`, one binary message per `Command`.
+//!
+//! tokio-tungstenite reads: frames, masks, fragments, control frames. Data is written by the [`writer`] straight from
+//! the outbox's shared buffers, because the library would copy each message for each connection.
+
+mod meter;
+mod writer;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::http::{Method, Request, StatusCode, header};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use pid1_sdk::api::{BootStatus, ContainerState, boot_status::Stage, command::Body, container_state};
+use pid1_sdk::outbox::{Ended, Outbox};
+use pid1_sdk::{Identity, SessionId, limits};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tracing::{Instrument, debug, info, info_span};
+
+use super::http::{Answer, text};
+use super::strangers::Place;
+use super::{Doors, HEAD_BYTES};
+use crate::session::Session;
+use meter::Meter;
+
+/// WebSocket close codes, as registered.
+const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_GOING_AWAY: u16 = 1001;
+const CLOSE_PROTOCOL_ERROR: u16 = 1002;
+const CLOSE_POLICY: u16 = 1008;
+const CLOSE_TOO_BIG: u16 = 1009;
+
+/// The library's default of 128 KiB costs every idle connection that much; with 4 KiB it is about 7 KiB.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
+/// A ping without payload, framed.
+const PING: &[u8] = &[0x89, 0x00];
+
+/// How long a client that is being closed may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Answers the upgrade request. A wrong token is refused after the upgrade, by close code 1008: a refused upgrade
+/// is retried by clients for ever.
+pub(super) fn upgrade(
+    doors: Arc<Doors>,
+    mut request: Request<Incoming>,
+    token: &str,
+    place: Arc<Place>,
+) -> Answer {
+    let accept = match accept_key(&request) {
+        Ok(accept) => accept,
+        Err(answer) => return *answer,
+    };
+    let token = percent_decode_str(token).decode_utf8_lossy();
+    let identity = doors.auth.identify(&token).ok();
+    let upgraded = hyper::upgrade::on(&mut request);
+    let runtimes = doors.router.engine().runtimes().clone();
+    runtimes.spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => connected(doors, upgraded, identity, place).await,
+            Err(error) => debug!(error = %error, "upgrade failed"),
+        }
+    });
+    let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = answer.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+/// The value that proves to the client that its handshake was understood.
+fn accept_key(request: &Request<Incoming>) -> Result<header::HeaderValue, Box<Answer>> {
+    let names = |name, wanted: &str| {
+        let lists = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
+    };
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let well_formed = *request.method() == Method::GET
+        && names(header::UPGRADE, "websocket")
+        && names(header::CONNECTION, "upgrade");
+    let (Some(key), true) = (key, well_formed) else {
+        let mut answer = text(StatusCode::UPGRADE_REQUIRED, "this address is a WebSocket\n");
+        answer.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        return Err(Box::new(answer));
+    };
+    if !names(header::SEC_WEBSOCKET_VERSION, "13") {
+        let mut answer = text(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here\n");
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+        return Err(Box::new(answer));
+    }
+    header::HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| Box::new(text(StatusCode::BAD_REQUEST, "the WebSocket key is malformed\n")))
+}
+
+async fn connected(doors: Arc<Doors>, upgraded: Upgraded, identity: Option<Identity>, place: Arc<Place>) {
+    // The socket itself, so that frames are written to it without hyper in between.
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return debug!("the upgraded connection is no TCP stream");
+    };
+    let (reader, socket) = parts.io.into_inner().into_split();
+    let outbox = Outbox::new(doors.config.max_message_bytes);
+    // A stranger's goodbye is short; nothing else of his is read into memory.
+    let max_message_bytes = if identity.is_some() { doors.config.max_message_bytes } else { HEAD_BYTES };
+    let mut meter = Meter::new(reader, outbox.clone(), doors.incoming_budget.clone(), max_message_bytes);
+    let activity = meter.activity();
+    meter.follow(&parts.read_buf);
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(max_message_bytes))
+        .max_frame_size(Some(max_message_bytes));
+    let frames =
+        WebSocketStream::from_partially_read(meter, parts.read_buf.to_vec(), Role::Server, Some(limits));
+    let writing = writer::write(socket, outbox.clone(), doors.config.stall_timeout);
+    let Some((identity, id)) = identity.zip(doors.next_session()) else {
+        debug!("refused: the token is not accepted");
+        outbox.end(Ended::Close { code: CLOSE_POLICY, reason: "the token is not accepted".to_owned() });
+        let _ = tokio::time::timeout(FAREWELL, say_goodbye(frames.await, writing)).await;
+        return;
+    };
+    place.identified();
+    let span = info_span!("session", session = id.0, role = %identity.role);
+    run(doors, frames.await, writing, outbox, activity, (id, identity)).instrument(span).await;
+}
+
+type Frames = WebSocketStream<Meter>;
+
+/// One session, from its first message to its last.
+async fn run(
+    doors: Arc<Doors>,
+    mut frames: Frames,
+    writing: impl Future<Output = io::Result<()>> + Send + 'static,
+    outbox: Arc<Outbox>,
+    activity: meter::Activity,
+    (id, identity): (SessionId, Identity),
+) {
+    let runtimes = doors.router.engine().runtimes().clone();
+    let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
+    let mut session = Session::new(id, identity, outbox.clone(), router, auth, census);
+    info!("session begins");
+    boot(&session);
+    let written = runtimes.spawn(writing);
+    let silence = watch_silence(activity.clone(), outbox.clone(), doors.config.ping_interval);
+    let stopping = doors.router.engine().stopping().clone();
+    let why = tokio::select! {
+        why = read(&mut frames, &mut session, &activity) => why,
+        () = silence => "the client is silent: it is gone".to_owned(),
+        why = async {
+            match written.await {
+                Ok(Err(error)) => error.to_string(),
+                // Goodbye is said; the client's own is awaited, but not for ever.
+                _ => {
+                    tokio::time::sleep(FAREWELL).await;
+                    "the client did not say goodbye".to_owned()
+                }
+            }
+        } => why,
+        () = stopping.cancelled() => {
+            session.tell(container_state(container_state::State::Sleep));
+            outbox.end(Ended::Close { code: CLOSE_GOING_AWAY, reason: "the agent is stopping".to_owned() });
+            let _ = tokio::time::timeout(FAREWELL, drain(frames)).await;
+            "the agent is stopping".to_owned()
+        }
+    };
+    let why = match outbox.ended() {
+        Some(Ended::TooSlow(reason)) => reason,
+        _ => why,
+    };
+    info!(error = why, "session ends");
+    // Dropping the session leaves every channel and ends the outbox, and with it the writer.
+}
+
+/// What a client waits for, in the order that the official one demands.
+fn boot(session: &Session) {
+    for stage in [Stage::Handshake, Stage::Acquiring, Stage::LoadBlock, Stage::Complete] {
+        session.tell(Body::BootStatus(BootStatus { stage: stage.into(), ..BootStatus::default() }));
+    }
+    session.tell(container_state(container_state::State::Ready));
+}
+
+fn container_state(state: container_state::State) -> Body {
+    Body::ContainerState(ContainerState { state: state.into() })
+}
+
+/// Reads until the connection ends; why it did.
+async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Activity) -> String {
+    let outbox = session.outbox().clone();
+    loop {
+        // Whoever does not take what he asked for is not asked for more.
+        outbox.until_at_most(limits::OUTBOX_HIGH_BYTES).await;
+        let close = match frames.next().await {
+            Some(Ok(Message::Binary(message))) => {
+                if !message.is_empty() {
+                    let _handling = activity.handling();
+                    session.receive(message).await;
+                }
+                // Wherever the client sends without pause, others get their turn.
+                tokio::task::consume_budget().await;
+                match outbox.ended() {
+                    None => continue,
+                    Some(ended) => ended,
+                }
+            }
+            Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            Some(Ok(Message::Close(_))) | None => Ended::Close { code: CLOSE_NORMAL, reason: String::new() },
+            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, max_size }))) => {
+                let reason = format!("a message of {size} bytes is over the limit of {max_size}");
+                Ended::Close { code: CLOSE_TOO_BIG, reason }
+            }
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                outbox.end(Ended::Gone);
+                return "the connection was closed without a goodbye".to_owned();
+            }
+            Some(Err(error @ (WsError::Protocol(_) | WsError::Utf8(_)))) => {
+                Ended::Close { code: CLOSE_PROTOCOL_ERROR, reason: error.to_string() }
+            }
+            Some(Err(error)) => {
+                outbox.end(Ended::Gone);
+                return error.to_string();
+            }
+        };
+        let why = match &close {
+            Ended::Close { reason, .. } if !reason.is_empty() => reason.clone(),
+            _ => "the client closed the connection".to_owned(),
+        };
+        outbox.end(close);
+        // What is queued still goes out, and the client's own goodbye is awaited, so that it is not cut off by a
+        // reset; but not for long.
+        let _ = tokio::time::timeout(FAREWELL, discard(frames)).await;
+        return why;
+    }
+}
+
+/// Reads on until the client closes; what it says is not wanted any more.
+async fn discard(frames: &mut Frames) {
+    while let Some(Ok(_)) = frames.next().await {}
+}
+
+async fn drain(mut frames: Frames) {
+    discard(&mut frames).await;
+}
+
+async fn say_goodbye(frames: Frames, writing: impl Future<Output = io::Result<()>>) {
+    let _ = tokio::join!(drain(frames), writing);
+}
+
+/// Pings a quiet client; ends when nothing at all came from it for two intervals.
+async fn watch_silence(activity: meter::Activity, outbox: Arc<Outbox>, interval: Duration) {
+    // While too much is queued the client is not read; then it lives as long as it takes something.
+    let sign_of_life = || {
+        let full = outbox.queued_bytes() > limits::OUTBOX_HIGH_BYTES;
+        activity.signs() + if full { outbox.taken_bytes() } else { 0 }
+    };
+    let mut heard = Instant::now();
+    let mut seen = sign_of_life();
+    loop {
+        tokio::time::sleep(interval).await;
+        let now = sign_of_life();
+        if now != seen || activity.is_handling() {
+            (seen, heard) = (now, Instant::now());
+        } else if heard.elapsed() >= 2 * interval {
+            return;
+        }
+        outbox.push_framed(Bytes::from_static(PING));
+    }
+}

@@ -1,0 +1,49 @@
+//! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that end the agent in order.
+pub(crate) struct Ending {
+    term: Signal,
+    int: Signal,
+    /// The terminal it runs in was closed; `None` if whoever started it wants it to survive that.
+    hangup: Option<Signal>,
+}
+
+impl Ending {
+    /// From here on these signals do not kill the agent. Needs the runtime that will wait.
+    pub(crate) fn watch() -> io::Result<Self> {
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Ending { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hangup })
+    }
+
+    /// Waits for one of them; its name.
+    pub(crate) async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+            _ = async { self.hangup.as_mut()?.recv().await }, if self.hangup.is_some() => "SIGHUP",
+        }
+    }
+}
+
+/// As `nohup` leaves it. Handling the signal would undo that.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The mask's lowest bit is signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives
+/// back what programs shall see, which is what the agent was given.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(soft)
+}

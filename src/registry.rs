@@ -1,0 +1,43 @@
+//! The list of services: one line each. Adding one is a folder in `services/`, a dependency and a line here.
+
+use pid1_sdk::ServiceDef;
+
+const NULL: &str = "opens and does nothing: not built yet, or nothing to do";
+
+/// Every name that clients may open.
+pub const SERVICES: &[ServiceDef] = &[
+    ServiceDef::new::<pid1_shell::Shell>("shell", "one terminal, shared by all members of the channel"),
+    ServiceDef::new::<pid1_exec::Exec>("exec", "programs without a terminal, one after the other"),
+    ServiceDef::new::<pid1_process::Programs>(
+        "process",
+        "a program byte for byte, resumable, with its exact end",
+    ),
+    ServiceDef::new::<pid1_null::Null>("null", NULL),
+    ServiceDef::new::<pid1_null::Null>("open", NULL),
+    ServiceDef::new::<pid1_null::Null>("git", NULL),
+    ServiceDef::new::<pid1_null::Null>("dotreplit", NULL),
+    ServiceDef::new::<pid1_null::Null>("toolchain", NULL),
+    ServiceDef::new::<pid1_null::Null>("nix", NULL),
+    ServiceDef::new::<pid1_null::Null>("nixmodule", NULL),
+    ServiceDef::new::<pid1_null::Null>("streamreader", NULL),
+    ServiceDef::new::<pid1_null::Null>("vnc", NULL),
+];
+
+/// The service that clients call `name`.
+pub fn find(name: &str) -> Option<&'static ServiceDef> {
+    SERVICES.iter().find(|service| service.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let mut names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
