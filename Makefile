@@ -1,0 +1,65 @@
+# What a contributor types. `make check` while working, `make test` before handing in.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+# One binary for product tests and clients, as it is shipped: static, optimised.
+STATIC := target/$(TARGET)/release/pid1
+STAGE := .ci/stage
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help run check test lint units static product clients tools bench soak
+
+help: ## these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: ## serve the current folder
+	cargo run --release
+
+check: ## daily: lint and unit tests
+	@$(MAKE) --no-print-directory lint units
+
+test: ## everything, on a fresh machine
+	@$(STAGE) tools $(MAKE) --no-print-directory tools
+	@$(STAGE) lint $(MAKE) --no-print-directory lint
+	@$(STAGE) units $(MAKE) --no-print-directory units
+	@$(STAGE) static $(MAKE) --no-print-directory static
+	@$(STAGE) product $(MAKE) --no-print-directory product
+	@$(STAGE) clients $(MAKE) --no-print-directory clients
+
+lint: ## format and clippy, which hold the invariants
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+units: ## unit and service tests, and the examples in the docs
+	cargo test --quiet --workspace --lib --bins --test script
+	cargo test --quiet --workspace --doc
+
+# A target of its own, so that build scripts and macros are not linked statically too.
+static: ## the shipped binary
+	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static" \
+	    cargo build --quiet --release --target $(TARGET) --bin pid1
+	@ls -l $(STATIC) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
+
+product: static ## the real binary over real sockets
+	PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product
+
+clients: static ## the published clients against the real binary
+	@for suite in tests/clients/*/; do \
+	    echo "== $$suite"; \
+	    (cd "$$suite" && npm ci --silent --no-audit --no-fund && PID1_BIN=$(CURDIR)/$(STATIC) npm test --silent); \
+	done
+
+tools: ## what the tests need besides Rust
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("the client tests need Node 20 or later, this is " + process.version); process.exit(1); }'
+
+bench: ## the speed table, ours beside the bare limit
+	cargo build --quiet --release --bin pid1
+	cargo run --quiet --release -p pid1-benches -- --write
+
+soak: static ## the long forms of the tests
+	PID1_LONG=1 PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product

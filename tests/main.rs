@@ -1,0 +1,21 @@
+//! The product tests: one binary, real sockets, the real agent.
+//!
+//! `support` starts the binary (`PID1_BIN`, else the one cargo built) for each test. Sizes are small by default and
+//! large with `PID1_LONG=1`. What is beneath the sockets is tested where it stands.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests start programs as they like, and end by panicking"
+)]
+
+mod cli;
+mod contract;
+mod end;
+mod fields;
+mod hostile;
+mod http;
+mod support;
+mod tidy;
+mod viewer;

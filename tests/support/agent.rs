@@ -1,0 +1,277 @@
+//! The real binary, started for one test and ended with it.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pid1::client::{Address, Client};
+use tempfile::TempDir;
+
+use super::{Peer, SOON, eventually, marked, proc_fs, within};
+
+/// What shells read when they start: a prompt that can be waited for, and nothing in colour.
+const BASHRC: &str = "PS1='test> '\nbind 'set enable-bracketed-paste off'\n";
+
+/// Every program of a test's agent inherits this, so it can be found wherever it goes.
+const MARK: &str = "TEST_MARK";
+
+static LAUNCHES: AtomicU32 = AtomicU32::new(0);
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("PID1_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pid1")), PathBuf::from)
+}
+
+/// An agent about to be started.
+#[derive(Clone)]
+pub struct Launch {
+    flags: Vec<String>,
+    env: Vec<(String, String)>,
+    descriptors: Option<u32>,
+    home: Arc<TempDir>,
+    mark: String,
+}
+
+impl Launch {
+    pub fn new() -> Launch {
+        let number = LAUNCHES.fetch_add(1, Ordering::Relaxed);
+        Launch {
+            flags: Vec::new(),
+            env: Vec::new(),
+            descriptors: None,
+            home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
+            mark: format!("{}-{number}", std::process::id()),
+        }
+    }
+
+    pub fn flags(mut self, flags: &[&str]) -> Launch {
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Launch {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// So few descriptors may be open in it, and in what it starts.
+    pub fn descriptors(mut self, most: u32) -> Launch {
+        self.descriptors = Some(most);
+        self
+    }
+
+    /// The folder for everything of this launch: `root` (the workspace), `state`, and what the test puts there.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The command line, with an environment that holds nothing of the developer's.
+    pub fn command(&self) -> Command {
+        for folder in ["root", "home"] {
+            fs::create_dir_all(self.home().join(folder)).unwrap();
+        }
+        fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
+        let mut command = match self.descriptors {
+            None => Command::new(binary()),
+            Some(most) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(binary());
+                command
+            }
+        };
+        command.arg("serve");
+        let folder = |name: &str| self.home().join(name).into_os_string();
+        for (flag, value) in
+            [("--listen", "127.0.0.1:0".into()), ("--root", folder("root")), ("--state-dir", folder("state"))]
+        {
+            if !self.flags.iter().any(|given| given == flag) {
+                command.arg(flag).arg(value);
+            }
+        }
+        command
+            .args(&self.flags)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.home().join("home"))
+            .env("LANG", "C.UTF-8")
+            .env("RUST_BACKTRACE", "1")
+            .env(MARK, &self.mark)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.home())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it expecting that it does not serve; its status and what it said on stderr.
+    pub fn refused(&self) -> (ExitStatus, String) {
+        let output = self.command().output().unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// Starts it and waits until it serves.
+    pub async fn start(self) -> Agent {
+        let number = LAUNCHES.fetch_add(1, Ordering::Relaxed);
+        let (out, log) = (self.home().join(format!("out{number}")), self.home().join(format!("log{number}")));
+        let child = self
+            .command()
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut agent = Agent {
+            child,
+            launch: self,
+            log,
+            url: String::new(),
+            expected_to_end: false,
+            address: ([127, 0, 0, 1], 0).into(),
+        };
+        let mut said = String::new();
+        eventually("the agent prints its URL", SOON, || {
+            said = fs::read_to_string(&out).unwrap();
+            assert!(agent.child.try_wait().unwrap().is_none(), "the agent did not start:\n{}", agent.log());
+            said.ends_with('\n')
+        })
+        .await;
+        agent.url = said.trim().to_owned();
+        let authority = agent.url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+        agent.address = authority.parse().unwrap();
+        agent
+    }
+}
+
+/// A running agent; killed when dropped, with all its programs.
+pub struct Agent {
+    child: Child,
+    launch: Launch,
+    log: PathBuf,
+    url: String,
+    address: SocketAddr,
+    expected_to_end: bool,
+}
+
+impl Agent {
+    pub async fn start() -> Agent {
+        Launch::new().start().await
+    }
+
+    pub async fn with(flags: &[&str]) -> Agent {
+        Launch::new().flags(flags).start().await
+    }
+
+    /// As it printed it, with the token.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn token(&self) -> &str {
+        self.url.split_once("#token=").unwrap().1
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.launch.home().join("root")
+    }
+
+    /// What to start the next agent from, on the same folders.
+    pub fn launch(&self) -> Launch {
+        self.launch.clone()
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// A client that behaves.
+    pub async fn client(&self) -> Peer {
+        let address: Address = self.url.parse().unwrap();
+        let client = within("a client connects", SOON, Client::connect(&address)).await;
+        Peer::new(
+            client.unwrap_or_else(|error| panic!("a client cannot connect: {error}\n{}", self.log_tail())),
+        )
+    }
+
+    /// Everything that runs because of this agent, wherever it went; without the agent itself.
+    pub fn programs(&self) -> Vec<i32> {
+        let own = self.pid();
+        marked(&format!("{MARK}={}", self.launch.mark)).into_iter().filter(|pid| *pid != own).collect()
+    }
+
+    pub fn rss_bytes(&self) -> u64 {
+        proc_fs::rss_bytes(self.pid())
+    }
+
+    pub fn peak_rss_bytes(&self) -> u64 {
+        proc_fs::peak_rss_bytes(self.pid())
+    }
+
+    pub fn descriptors(&self) -> usize {
+        proc_fs::descriptors(self.pid())
+    }
+
+    pub fn threads(&self) -> usize {
+        proc_fs::threads_of(self.pid())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Waits until it has ended, as the test wants it to.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.expected_to_end = true;
+        let mut status = None;
+        eventually("the agent ends", SOON, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    /// Ends it as nothing but the kernel can.
+    pub async fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.ended().await;
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let from = log.len().saturating_sub(4000);
+        log[log.ceil_char_boundary(from)..].to_owned()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let died = self.child.try_wait().unwrap();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Unless a next agent has taken over: then they are its business, and it has the same mark.
+        if Arc::strong_count(&self.launch.home) == 1 {
+            for pid in self.programs() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        let log = self.log_tail();
+        if std::thread::panicking() {
+            eprintln!("--- the agent's log (pid {}, ended by itself: {died:?}) ---\n{log}", self.child.id());
+        } else {
+            assert!(self.expected_to_end || died.is_none(), "the agent died: {died:?}\n{log}");
+            assert!(!log.contains("panicked at"), "the agent panicked:\n{log}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The machine as /proc shows it.
+
+use std::fs;
+
+fn pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Living processes that were started with `variable` (`NAME=value`) in their environment.
+pub fn marked(variable: &str) -> Vec<i32> {
+    let has = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()) && alive(*pid)
+    };
+    pids().filter(has).collect()
+}
+
+/// Those of `pids` whose command line contains `text`.
+pub fn named(pids: &[i32], text: &str) -> Vec<i32> {
+    let command_line = |pid: i32| {
+        let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\0', " ")
+    };
+    pids.iter().copied().filter(|pid| command_line(*pid).contains(text)).collect()
+}
+
+/// Whether it runs: a zombie does not.
+pub fn alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which may hold anything, in brackets.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn status(pid: i32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("{field} of {pid} cannot be read"))
+}
+
+pub fn rss_bytes(pid: i32) -> u64 {
+    status(pid, "VmRSS") * 1024
+}
+
+/// The most it ever was.
+pub fn peak_rss_bytes(pid: i32) -> u64 {
+    status(pid, "VmHWM") * 1024
+}
+
+pub fn threads_of(pid: i32) -> usize {
+    status(pid, "Threads") as usize
+}
+
+pub fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// What it has written so far, to anything.
+pub fn wrote_bytes(pid: i32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or_default()
+}
