@@ -1,0 +1,47 @@
+//! THE list of families of rows. A new one is a file here and a line in `ALL`.
+
+mod echo;
+mod exec;
+mod fanout;
+mod flood;
+mod ping;
+mod pipe;
+mod start;
+
+use anyhow::{Result, bail};
+
+use crate::setup::Setup;
+use crate::table::Row;
+
+/// Rows that are measured together, on one agent.
+pub struct Family {
+    /// As it is asked for.
+    pub name: &'static str,
+    /// Measures them.
+    pub run: fn(&Setup) -> Result<Vec<Row>>,
+}
+
+const ALL: &[Family] = &[
+    Family { name: "start", run: start::run },
+    Family { name: "ping", run: ping::run },
+    Family { name: "exec", run: exec::run },
+    Family { name: "flood", run: flood::run },
+    Family { name: "echo", run: echo::run },
+    Family { name: "pipe", run: pipe::run },
+    Family { name: "fanout", run: fanout::run },
+];
+
+/// The families of these names, or all.
+pub fn choose(names: &[String]) -> Result<Vec<&'static Family>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| match ALL.iter().find(|family| family.name == name) {
+        Some(family) => Ok(family),
+        None => {
+            let known: Vec<_> = ALL.iter().map(|family| family.name).collect();
+            bail!("there is no row {name:?}; there are {}", known.join(", "))
+        }
+    };
+    names.iter().map(find).collect()
+}
