@@ -13,7 +13,6 @@ use pid1_sdk::engine::{Engine, EngineConfig};
 use pid1_sdk::limits::CLOSE_TIMEOUT;
 use pid1_sdk::process::{ProcessTable, TableConfig, record};
 use pid1_sdk::runtimes::Runtimes;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -101,7 +100,7 @@ impl Serving<'_> {
         let doors = Doors::new(config.door, Arc::new(Auth::new(config.token.clone())), router.clone());
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
         announce(address, &config.token);
-        let accepting = runtimes.spawn(serve(doors, listener));
+        let accepting = runtimes.spawn(doors.serve(listener));
         let signal = ending.wait().await;
         info!(signal, "stopping");
         stopping.cancel();
@@ -122,10 +121,6 @@ impl Serving<'_> {
         }
         Ok(())
     }
-}
-
-async fn serve(doors: Arc<Doors>, listener: TcpListener) {
-    doors.serve(listener).await;
 }
 
 /// The one line on stdout: where to go, with the token. A fragment is never sent over the network or logged.

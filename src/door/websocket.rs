@@ -171,7 +171,7 @@ async fn run(
         () = stopping.cancelled() => {
             session.tell(container_state(container_state::State::Sleep));
             outbox.end(Ended::Close { code: CLOSE_GOING_AWAY, reason: "the agent is stopping".to_owned() });
-            let _ = tokio::time::timeout(FAREWELL, drain(frames)).await;
+            let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
             "the agent is stopping".to_owned()
         }
     };
@@ -239,22 +239,13 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         outbox.end(close);
         // What is queued still goes out, and the client's own goodbye is awaited, so that it is not cut off by a
         // reset; but not for long.
-        let _ = tokio::time::timeout(FAREWELL, discard(frames)).await;
+        let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
         return why;
     }
 }
 
-/// Reads on until the client closes; what it says is not wanted any more.
-async fn discard(frames: &mut Frames) {
-    while let Some(Ok(_)) = frames.next().await {}
-}
-
-async fn drain(mut frames: Frames) {
-    discard(&mut frames).await;
-}
-
-async fn say_goodbye(frames: Frames, writing: impl Future<Output = io::Result<()>>) {
-    let _ = tokio::join!(drain(frames), writing);
+async fn say_goodbye(mut frames: Frames, writing: impl Future<Output = io::Result<()>>) {
+    let _ = tokio::join!(frames.get_mut().drain(), writing);
 }
 
 /// Pings a quiet client; ends when nothing at all came from it for two intervals.

@@ -165,7 +165,6 @@ impl Programs {
     ) -> Result<Reply> {
         let position = Position { stdout: request.stdout_from, stderr: request.stderr_from };
         let Some(target) = request.target else {
-            self.process()?;
             return self.feed(ch, from, position);
         };
         self.must_be_free()?;

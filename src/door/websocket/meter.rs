@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pid1_sdk::outbox::Outbox;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
@@ -27,6 +27,9 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 
 /// ...with this much time on top.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Read at a time and thrown away.
+const DRAIN_BYTES: usize = 16 << 10;
 
 const OPCODE: u8 = 0x0f;
 const CLOSE: u8 = 0x08;
@@ -45,6 +48,10 @@ pub(super) struct Meter {
     /// KiB to be had from the budget before reading on.
     owed_kib: u32,
     held: Option<Held>,
+    /// Nothing that comes is kept any more.
+    draining: bool,
+    /// A close frame has come.
+    said_goodbye: bool,
 }
 
 struct Held {
@@ -114,11 +121,22 @@ impl Meter {
             message_bytes: 0,
             owed_kib: 0,
             held: None,
+            draining: false,
+            said_goodbye: false,
         }
     }
 
     pub(super) fn activity(&self) -> Activity {
         Activity { heard: self.heard.clone() }
+    }
+
+    /// Reads what still comes and keeps nothing, up to the client's own goodbye. The library gives up at the first error,
+    /// and a socket closed with unread data takes back what was said last: the reason for the close.
+    pub(super) async fn drain(&mut self) {
+        self.draining = true;
+        self.held = None;
+        let mut sink = vec![0; DRAIN_BYTES];
+        while !self.said_goodbye && matches!(self.read(&mut sink).await, Ok(1..)) {}
     }
 
     /// Follows the frames through `bytes`.
@@ -152,6 +170,7 @@ impl Meter {
     fn frame(&mut self, first: u8, length: u64, masked: bool) {
         let data = first & OPCODE < CLOSE;
         let ends_message = data && first & FINAL != 0;
+        self.said_goodbye |= first & OPCODE == CLOSE;
         if data {
             let whole = ends_message && self.message_bytes == 0;
             self.message_bytes = self.message_bytes.saturating_add(length);
@@ -177,6 +196,9 @@ impl Meter {
 
     /// Waits for the budget that the current message needs.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.draining {
+            return Poll::Ready(Ok(()));
+        }
         if self.owed_kib > 0 {
             let Some(permit) = ready!(self.budget.poll_acquire_many(cx, self.owed_kib)) else {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
