@@ -17,7 +17,6 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::auth::Auth;
 use crate::config::Config;
 use crate::door::{self, Doors};
 use crate::init::{self, Ending};
@@ -97,9 +96,9 @@ impl Serving<'_> {
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         let router = Router::new(engine);
-        let doors = Doors::new(config.door, Arc::new(Auth::new(config.token.clone())), router.clone());
+        let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        announce(address, &config.token);
+        announce(address, config.generated_token.as_deref());
         let accepting = runtimes.spawn(doors.serve(listener));
         let signal = ending.wait().await;
         info!(signal, "stopping");
@@ -123,17 +122,18 @@ impl Serving<'_> {
     }
 }
 
-/// The one line on stdout: where to go, with the token. A fragment is never sent over the network or logged.
-fn announce(address: SocketAddr, token: &str) {
+/// The one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
+/// network or logged.
+fn announce(address: SocketAddr, generated: Option<&str>) {
     let host = match address.ip() {
         any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
         any if any.is_unspecified() => "127.0.0.1".to_owned(),
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         std::net::IpAddr::V4(ip) => ip.to_string(),
     };
-    let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
+    let fragment = generated.map(|token| format!("#token={}", utf8_percent_encode(token, NON_ALPHANUMERIC)));
     // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "http://{host}:{}/#token={token}", address.port());
+    let _ = writeln!(io::stdout(), "http://{host}:{}/{}", address.port(), fragment.unwrap_or_default());
 }
 
 /// A current-thread runtime on a thread of its own, for as long as this lives.

@@ -1,39 +1,89 @@
-//! From a token to an [`Identity`]. Nobody has a session without one.
+//! From a token to an [`Admission`]: who it is, what they may do, until when. Nobody has a session without one.
+//!
+//! Three kinds are known: the one shared secret, the signed tokens of Replit's own format ([`paseto`]), and JWTs
+//! ([`jwt`]). The log says why a token was refused; whoever showed it learns just that it was.
+
+pub mod jwt;
+pub mod keys;
+mod lifetime;
+pub mod paseto;
+mod repl_token;
+
+use std::time::SystemTime;
 
 use pid1_sdk::{Identity, Role};
 use subtle::ConstantTimeEq;
 
+use jwt::Jwt;
+use paseto::Paseto;
+
 /// Fewest characters of a token that an operator chooses: shorter ones can be guessed.
 pub const TOKEN_MIN_CHARS: usize = 16;
 
+/// What a token grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Who it is and what they may do.
+    pub identity: Identity,
+    /// When it ends, for sessions that are open then too; `None` for a shared secret.
+    pub expires: Option<SystemTime>,
+    /// Good only where programs cannot reach the network.
+    pub restrict_network: bool,
+}
+
 /// The tokens that are accepted.
+#[derive(Default)]
 pub struct Auth {
-    token: String,
+    /// Whoever holds it is an owner.
+    pub secret: Option<String>,
+    /// Keys of Replit's format.
+    pub paseto: Option<Paseto>,
+    /// Keys of JWTs.
+    pub jwt: Option<Jwt>,
 }
 
 /// The token is not accepted. The client is told just that.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token is not accepted")]
-pub struct Refused;
+pub struct Refused {
+    /// The reason, for the log: without secrets, and without control characters.
+    pub why: String,
+}
+
+impl Refused {
+    fn new(why: impl Into<String>) -> Self {
+        Refused { why: pid1_sdk::error::printable(&why.into()) }
+    }
+}
 
 impl Auth {
-    /// Accepts the one shared secret `token`, whose holder is an owner.
-    pub fn new(token: String) -> Self {
-        Auth { token }
+    /// Who shows `token`. Takes equally long for every wrong secret of one length.
+    pub fn identify(&self, token: &str) -> Result<Admission, Refused> {
+        self.identify_at(token, SystemTime::now())
     }
 
-    /// Who shows `token`. Takes equally long for every wrong token of one length.
-    pub fn identify(&self, token: &str) -> Result<Identity, Refused> {
-        if bool::from(token.as_bytes().ct_eq(self.token.as_bytes())) {
-            Ok(Identity::anonymous(Role::Owner))
-        } else {
-            Err(Refused)
+    fn identify_at(&self, token: &str, now: SystemTime) -> Result<Admission, Refused> {
+        let is_secret = |secret: &String| bool::from(token.as_bytes().ct_eq(secret.as_bytes()));
+        if self.secret.as_ref().is_some_and(is_secret) {
+            let identity = Identity::anonymous(Role::Owner);
+            return Ok(Admission { identity, expires: None, restrict_network: false });
+        }
+        if token.starts_with(paseto::HEADER) {
+            let keys = self.paseto.as_ref();
+            return keys
+                .ok_or_else(|| Refused::new("no key for PASETO tokens is configured"))?
+                .read(token, now);
+        }
+        match &self.jwt {
+            Some(keys) if token.split('.').count() == 3 => keys.read(token, now),
+            _ if token.is_empty() => Err(Refused::new("no token was shown")),
+            _ => Err(Refused::new("it is neither the shared secret nor a signed token of a known kind")),
         }
     }
 }
 
 impl std::fmt::Debug for Auth {
-    /// Never prints the token.
+    /// Never prints a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Auth").finish_non_exhaustive()
     }
@@ -52,13 +102,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_token_is_accepted() {
-        let auth = Auth::new("0123456789abcdef".into());
-        assert_eq!(auth.identify("0123456789abcdef").map(|identity| identity.role), Ok(Role::Owner));
-        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF", "\0"] {
-            assert_eq!(auth.identify(wrong), Err(Refused), "{wrong:?}");
+    fn only_the_whole_secret_is_accepted() {
+        let auth = Auth { secret: Some("0123456789abcdef".into()), ..Auth::default() };
+        let admitted = auth.identify("0123456789abcdef");
+        assert_eq!(admitted.map(|admission| admission.identity.role), Ok(Role::Owner));
+        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF", "\0", "a.b.c"] {
+            assert!(auth.identify(wrong).is_err(), "{wrong:?}");
         }
         assert!(!format!("{auth:?}").contains("0123"));
+    }
+
+    #[test]
+    fn without_any_key_nobody_is_let_in() {
+        for token in ["", "v2.public.e30.e30", "a.b.c", "0123456789abcdef"] {
+            let refused = Auth::default().identify(token).expect_err("nothing is accepted");
+            assert_eq!(refused.to_string(), "the token is not accepted");
+            assert!(!refused.why.is_empty());
+        }
     }
 
     #[test]

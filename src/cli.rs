@@ -1,14 +1,19 @@
 //! The command line. `serve` runs the agent; the others are clients of one.
 
 mod exec;
+mod help;
+mod parse;
+mod toast;
+mod token;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogArgs, LogFormat, ServeArgs};
+use crate::init::secrets;
 use crate::{agent, registry};
 
 /// The agent could not run.
@@ -33,8 +38,16 @@ enum Verb {
     Serve(Box<ServeArgs>),
     /// Run a command where an agent is, with stdin, stdout, stderr and exit status as if it ran here
     Exec(ExecArgs),
+    /// Show a message to everybody who is connected to an agent
+    Toast(toast::ToastArgs),
+    /// Make tokens, and keys to sign them with
+    Token(token::TokenArgs),
     /// List the services that clients can open
     Services,
+    /// Print a script that completes this command line in a shell
+    Completions(help::CompletionsArgs),
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Args, Debug)]
@@ -51,17 +64,37 @@ struct ExecArgs {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parse::command_line() {
+        Ok(cli) => cli,
+        Err(error) => return fail(&format!("{error:#}"), EXIT_FAILED),
+    };
     match cli.command {
         None => serve(cli.serve),
         Some(Verb::Serve(args)) => serve(*args),
         Some(Verb::Exec(args)) => exec::run(&args.url, args.command),
+        Some(Verb::Toast(args)) => done(toast::run(args)),
+        Some(Verb::Token(args)) => done(token::run(args)),
         Some(Verb::Services) => services(),
+        Some(Verb::Completions(args)) => done(help::completions(&args)),
+        Some(Verb::Man) => done(help::man()),
     }
 }
 
+/// The whole command line, for what is made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 fn serve(args: ServeArgs) -> ExitCode {
-    let result = log_to_stderr(&args.log).and_then(|()| agent::run(Config::from_args(args)?));
+    let run = |args: ServeArgs| {
+        log_to_stderr(&args.log)?;
+        secrets::close_memory()?;
+        agent::run(Config::from_args(args)?)
+    };
+    done(run(args))
+}
+
+fn done(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), EXIT_FAILED),
@@ -98,7 +131,6 @@ fn log_to_stderr(args: &LogArgs) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

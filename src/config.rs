@@ -1,4 +1,7 @@
-//! What `pid1 serve` is told: flags and environment, read once and checked before anything runs.
+//! What `pid1 serve` is told: flags, environment and file, read once and checked before anything runs.
+
+mod access;
+pub mod file;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,28 +13,24 @@ use clap::{Args, ValueEnum};
 use pid1_sdk::limits;
 
 use crate::agent::state::{default_dir, real_path};
-use crate::auth::{TOKEN_MIN_CHARS, random_token};
-use crate::door::{DoorConfig, Guard};
+use crate::auth::Auth;
+use crate::door::{DoorConfig, Guard, NetworkMode};
+use access::AccessArgs;
 
 /// Flags of `pid1 serve`. Each has an environment variable, so that a container image can set it.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
+    /// A file with these settings, each named as its flag [default: /etc/pid1.toml, if there is one]
+    #[arg(long, env = "PID1_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// The workspace: where programs start [default: the current folder]
     #[arg(long, env = "PID1_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Where to listen; beyond this machine only with a token of your own
+    /// Where to listen; beyond this machine only with a token or keys of your own
     #[arg(long, env = "PID1_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:4560")]
     listen: SocketAddr,
-
-    /// The secret that clients show, at least 16 characters; anybody who has it owns this container [default: a
-    /// random one, printed in the URL]
-    #[arg(long, env = "PID1_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
-
-    /// A file that holds the token, as container platforms mount secrets
-    #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
-    token_file: Option<PathBuf>,
 
     /// A host name that clients may use for this agent, besides IP addresses and localhost; may be repeated
     #[arg(long = "host", env = "PID1_HOST", value_name = "NAME", value_delimiter = ',')]
@@ -47,7 +46,7 @@ pub struct ServeArgs {
 
     /// A variable of the agent's environment that programs must not see; may be repeated
     #[arg(long = "secret-env", env = "PID1_SECRET_ENV", value_name = "NAME", value_delimiter = ',')]
-    secret_env: Vec<String>,
+    pub(crate) secret_env: Vec<String>,
 
     /// How long a named shell runs on with nobody attached, in seconds [default: as long as it likes]
     #[arg(long, env = "PID1_KEEP_SHELLS", value_name = "SECONDS", value_parser = seconds)]
@@ -86,12 +85,25 @@ pub struct ServeArgs {
           default_value = "1")]
     threads: u16,
 
+    /// Whether programs here can reach the network, for tokens that are good only where they cannot: `open` refuses
+    /// those, `restricted` says that the platform cuts this container off, `first` lets the first client decide
+    #[arg(long, env = "PID1_NETWORK", value_name = "MODE", default_value = "first")]
+    network: NetworkMode,
+
+    /// Where this container lives now: clients are sent there (ws:// or wss://), and served here until they go
+    #[arg(long, env = "PID1_MOVED_TO", value_name = "URL", value_parser = websocket_url)]
+    moved_to: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
 /// How to log.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// How log lines look
     #[arg(long, env = "PID1_LOG_FORMAT", value_name = "FORMAT", default_value = "pretty")]
@@ -111,6 +123,15 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+fn websocket_url(text: &str) -> Result<String, String> {
+    // Clients fail on an empty or foreign URL, and cannot come back.
+    let host = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
+        _ => Err("write it as ws://HOST:PORT or wss://HOST:PORT".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
@@ -128,7 +149,9 @@ fn positive_seconds(text: &str) -> Result<Duration, String> {
 pub struct Config {
     pub(crate) root: PathBuf,
     pub(crate) listen: SocketAddr,
-    pub(crate) token: String,
+    pub(crate) auth: Auth,
+    /// A secret that nobody but the agent knows yet.
+    pub(crate) generated_token: Option<String>,
     pub(crate) state_dir: PathBuf,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
@@ -146,29 +169,7 @@ impl Config {
         if !root.is_dir() {
             bail!("cannot use --root {}: it is not a folder", root.display());
         }
-        let chosen = match (args.token, args.token_file) {
-            (Some(token), _) => Some(token),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(&file)
-                    .with_context(|| format!("cannot read --token-file {}", file.display()))?;
-                Some(text.trim_end_matches(['\r', '\n']).to_owned())
-            }
-            (None, None) => None,
-        };
-        if let Some(short) =
-            chosen.as_ref().map(|token| token.chars().count()).filter(|n| *n < TOKEN_MIN_CHARS)
-        {
-            bail!(
-                "the token has {short} characters and needs at least {TOKEN_MIN_CHARS}: shorter ones can be guessed"
-            );
-        }
-        if chosen.is_none() && !args.listen.ip().is_loopback() {
-            bail!(
-                "--listen {} is reachable from other machines, so a token of your own is needed: give --token-file \
-                 FILE, or set PID1_TOKEN; without one, listen on 127.0.0.1",
-                args.listen
-            );
-        }
+        let (auth, generated_token) = args.access.auth(args.listen)?;
         let state_dir = match args.state_dir {
             Some(dir) => {
                 let whole = std::path::absolute(&dir);
@@ -196,10 +197,8 @@ impl Config {
             environment: std::env::vars_os().filter(|(name, _)| !hidden(name)).collect(),
             root,
             listen: args.listen,
-            token: match chosen {
-                Some(token) => token,
-                None => random_token()?,
-            },
+            auth,
+            generated_token,
             state_dir,
             keep_shells: args.keep_shells,
             stop_grace: args.stop_grace,
@@ -211,6 +210,8 @@ impl Config {
                 head_timeout: args.head_timeout,
                 ping_interval: args.ping_interval,
                 stall_timeout: args.stall_timeout,
+                network: args.network,
+                moved_to: args.moved_to,
             },
         })
     }

@@ -1,7 +1,7 @@
 //! Channel 0: what a session asks of the agent itself.
 
 use pid1_sdk::api::{
-    CloseChannel, CloseChannelRes, Hello, Ok as Done, OpenChannel, OpenChannelRes, Pid1Config, Pong,
+    CloseChannel, CloseChannelRes, Hello, Ok as Done, OpenChannel, OpenChannelRes, Pid1Config, Pong, Toast,
     close_channel::Action, close_channel_res::Status, command::Body, open_channel_res::State,
 };
 use pid1_sdk::channel::{Leave, Left};
@@ -59,12 +59,13 @@ fn simple(session: &mut Session, body: Body) -> Result<Body> {
         Body::Hello(hello) => greet(session, hello),
         // Answers whether the token is good; the session stays who it is.
         Body::Auth(auth) => {
-            session.auth.identify(&auth.token).map_err(|_| Error::new("auth: this token is not accepted"))?;
+            session.auth.identify(&auth.token).map_err(|refused| Error::new(format!("auth: {refused}")))?;
         }
         Body::HasCap(_) => return Ok(Body::HasCap(role.may(Right::Write))),
         Body::Pid1Config(config) => configure(session, config)?,
         Body::Debug(note) => debug!(session = session.id.0, text = printable(&note.text), "a client notes"),
-        Body::Metrics(_) => return Ok(Body::Metrics(metrics::all(&session.router))),
+        Body::Metrics(_) => return Ok(Body::Metrics(metrics::all(&session.router, &session.sessions))),
+        Body::Toast(toast) => toast_all(session, &toast.text)?,
         other => return Err(Error::Unsupported(other.name())),
     }
     Ok(Body::Ok(Done {}))
@@ -72,7 +73,17 @@ fn simple(session: &mut Session, body: Body) -> Result<Body> {
 
 fn needs(body: &Body) -> Right {
     // The rest changes nothing, or is refused as not supported, whoever asks.
-    if matches!(body, Body::Pid1Config(_)) { Right::Own } else { Right::Read }
+    if matches!(body, Body::Pid1Config(_) | Body::Toast(_)) { Right::Own } else { Right::Read }
+}
+
+/// Shows a text to the users of all sessions, the sender's included.
+fn toast_all(session: &Session, text: &str) -> Result<()> {
+    if text.trim().is_empty() || text.chars().count() > limits::TOAST_CHARS {
+        return Err(Error::new(format!("toast: a text has 1 to {} characters", limits::TOAST_CHARS)));
+    }
+    session.sessions.broadcast(Body::Toast(Toast { text: printable(text) }));
+    info!(session = session.id.0, "a toast to all sessions");
+    Ok(())
 }
 
 /// A client says who its user is. Believed only where the token named nobody, and never as to the role.

@@ -6,19 +6,19 @@
 
 mod guard;
 mod http;
+mod network;
 mod strangers;
 mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pid1_sdk::SessionId;
 use pid1_sdk::wire::Census;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -26,7 +26,10 @@ use tracing::{debug, warn};
 
 use crate::auth::Auth;
 use crate::router::Router;
+use crate::sessions::Sessions;
 pub use guard::Guard;
+use network::Network;
+pub use network::NetworkMode;
 use strangers::Strangers;
 
 /// Connections that wait in the kernel: a burst of clients that all come back after a restart.
@@ -54,6 +57,10 @@ pub struct DoorConfig {
     pub ping_interval: Duration,
     /// How long a session above its high mark may take nothing.
     pub stall_timeout: Duration,
+    /// Whether programs can reach the network.
+    pub network: NetworkMode,
+    /// Where the container lives now: clients are told to go there.
+    pub moved_to: Option<String>,
 }
 
 /// Everything behind the listener, shared by all connections.
@@ -63,9 +70,10 @@ pub struct Doors {
     pub(crate) auth: Arc<Auth>,
     pub(crate) router: Arc<Router>,
     pub(crate) census: Arc<Census>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) network: Network,
     /// In units of KiB.
     pub(crate) incoming_budget: Arc<Semaphore>,
-    last_session: AtomicI32,
     strangers: Strangers,
     ready: AtomicBool,
 }
@@ -76,13 +84,13 @@ impl Doors {
         // One message of the allowed size must always fit.
         let budget_bytes = INCOMING_BUDGET_BYTES.max(config.max_message_bytes);
         Arc::new(Doors {
+            network: Network::new(config.network),
             config,
             auth,
             router,
             census: Arc::default(),
             incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
-            // 0 and 1 have meanings of their own in the protocol.
-            last_session: AtomicI32::new(1),
+            sessions: Sessions::new(),
             strangers: Strangers::new(),
             ready: AtomicBool::new(true),
         })
@@ -132,7 +140,7 @@ impl Doors {
         let head_seen = Arc::new(Notify::new());
         let service = service_fn(|request| {
             head_seen.notify_one();
-            http::answer(self.clone(), request, place.clone())
+            http::answer(self.clone(), request, peer, place.clone())
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -155,13 +163,6 @@ impl Doors {
             () = place.evicted() => debug!(peer = %peer, "gave its place to a newcomer"),
             () = self.router.engine().stopping().cancelled() => {}
         }
-    }
-
-    /// A number for a new session; `None` when all two billion are used up.
-    pub(crate) fn next_session(&self) -> Option<SessionId> {
-        let next = |last: i32| last.checked_add(1);
-        let last = self.last_session.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(SessionId(last + 1))
     }
 
     pub(crate) fn is_ready(&self) -> bool {

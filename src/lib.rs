@@ -18,3 +18,4 @@ mod metrics;
 pub mod registry;
 pub mod router;
 pub mod session;
+pub mod sessions;

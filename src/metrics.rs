@@ -6,6 +6,7 @@ use pid1_sdk::api::Metrics;
 use prost::Message;
 
 use crate::router::Router;
+use crate::sessions::Sessions;
 
 /// `io.prometheus.client.MetricFamily`, as far as it is used here.
 #[derive(Clone, PartialEq, Message)]
@@ -47,10 +48,11 @@ fn gauge(name: &str, help: &str, value: usize) -> Family {
 }
 
 /// Everything that is counted.
-pub(crate) fn all(router: &Router) -> Metrics {
+pub(crate) fn all(router: &Router, sessions: &Sessions) -> Metrics {
     let engine = router.engine();
     let counters = engine.counters();
     let families = [
+        gauge("pid1_sessions", "sessions connected", sessions.connected()),
         gauge("pid1_channels", "channels running", router.running()),
         gauge("pid1_processes", "programs running", engine.processes().live()),
         counter("pid1_sessions_total", "sessions begun", &counters.sessions),

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::Auth;
 use crate::control;
 use crate::router::Router;
+use crate::sessions::{Entry, Sessions};
 
 /// Undecodable frames that a session may send before it is closed: a broken client, or none of ours.
 const BAD_FRAMES: u32 = 10;
@@ -31,6 +32,8 @@ const CLOSE_BAD_DATA: u16 = 1007;
 #[derive(Debug)]
 pub struct Session {
     pub(crate) id: SessionId,
+    pub(crate) sessions: Arc<Sessions>,
+    _entry: Entry,
     pub(crate) identity: Arc<Identity>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) router: Arc<Router>,
@@ -47,7 +50,7 @@ pub struct Session {
 impl Session {
     /// A client that has identified itself.
     pub fn new(
-        id: SessionId,
+        entry: Entry,
         identity: Identity,
         outbox: Arc<Outbox>,
         router: Arc<Router>,
@@ -58,7 +61,9 @@ impl Session {
         let identity = Arc::new(identity);
         let shares = Arc::new(Semaphore::new(limits::SESSION_INBOX_BYTES));
         Session {
-            id,
+            id: entry.id(),
+            sessions: entry.sessions().clone(),
+            _entry: entry,
             identity,
             outbox,
             router,

@@ -18,7 +18,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, string};
 use prost_types::FileDescriptorSet;
 use prost_types::field_descriptor_proto::Type;
 
-use crate::support::{Agent, SOON, within};
+use crate::support::{Agent, Raw, SOON, within};
 
 /// Accepted, and nothing is behind them: there is no manager that counts references.
 const ANSWERED: &[&str] = &["incRef"];
@@ -98,6 +98,11 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
             let command = within(wanted, SOON, client.next()).await.unwrap();
             seen.extend(command.body.map(|body| body.name().to_owned()));
         }
+    }
+    let moved = Agent::with(&["--moved-to", "ws://elsewhere.example"]).await;
+    let mut raw = Raw::upgrade(Raw::dial(&moved).await, &moved, moved.token()).await;
+    while !seen.contains("redirect") {
+        seen.extend(raw.next().await.unwrap().body.map(|body| body.name().to_owned()));
     }
     seen
 }

@@ -10,12 +10,14 @@
     reason = "tests start programs as they like, and end by panicking"
 )]
 
+mod access;
 mod cli;
 mod contract;
 mod end;
 mod fields;
 mod hostile;
 mod http;
+mod settings;
 mod support;
 mod tidy;
 mod viewer;

@@ -9,19 +9,16 @@ use pid1_sdk::testing::TestChannel;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-/// Each body, as empty as it can be.
-fn bodies() -> Vec<Body> {
-    let body = |number: u32, wire: WireType| {
+/// The body with that field number, as empty as it can be.
+pub fn body(number: u32) -> Body {
+    let decoded = |wire: WireType| {
         let mut bytes = Vec::new();
         encode_key(number, wire, &mut bytes);
         encode_varint(0, &mut bytes);
         Command::decode(&bytes[..]).ok().and_then(|command| command.body)
     };
-    let all = FIELDS.iter().map(|(name, number)| {
-        let found = body(*number, WireType::LengthDelimited).or_else(|| body(*number, WireType::Varint));
-        found.unwrap_or_else(|| panic!("{name} cannot be made"))
-    });
-    all.collect()
+    let found = decoded(WireType::LengthDelimited).or_else(|| decoded(WireType::Varint));
+    found.unwrap_or_else(|| panic!("field {number} cannot be made"))
 }
 
 /// What the service may answer to a viewer besides a refusal.
@@ -33,7 +30,8 @@ async fn walk<S: Service>(allowed: &[&str]) {
         || channel.engine().processes().list().iter().map(|p| (p.id(), p.try_exit())).collect::<Vec<_>>();
     let files = || fs::read_dir(channel.root()).unwrap().count();
     let before = (programs(), files());
-    for body in bodies() {
+    for (_, number) in FIELDS {
+        let body = body(*number);
         let name = body.name();
         let answer = viewer.ask(body).await;
         let refused = matches!(&answer, Body::Error(_));

@@ -1,12 +1,14 @@
 //! Plain HTTP: the page at `/`, health, and the way into the WebSocket door.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::http::{Method, Request, Response, StatusCode, header};
+use tracing::info;
 
 use super::strangers::Place;
 use super::{Doors, websocket};
@@ -23,16 +25,18 @@ const PAGE: &str = include_str!("page.html");
 pub(crate) async fn answer(
     doors: Arc<Doors>,
     request: Request<Incoming>,
+    peer: SocketAddr,
     place: Arc<Place>,
 ) -> Result<Answer, Infallible> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority) {
+        info!(peer = %peer, status = unwelcome.status.as_u16(), error = unwelcome.text.trim_end(), "refused");
         return Ok(text(unwelcome.status, unwelcome.text));
     }
     let path = request.uri().path();
     if let Some(token) = path.strip_prefix("/wsv2/") {
         let token = token.to_owned();
-        return Ok(websocket::upgrade(doors, request, &token, place));
+        return Ok(websocket::upgrade(doors, request, &token, (peer, place)));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));

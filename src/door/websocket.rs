@@ -7,8 +7,9 @@ mod meter;
 mod writer;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,9 +18,13 @@ use hyper::http::{Method, Request, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use pid1_sdk::api::{BootStatus, ContainerState, boot_status::Stage, command::Body, container_state};
+use pid1_sdk::api::{
+    BootStatus, ContainerState, FirewallDenied, Redirect, Toast, boot_status::Stage, command::Body,
+    container_state,
+};
 use pid1_sdk::outbox::{Ended, Outbox};
-use pid1_sdk::{Identity, SessionId, limits};
+use pid1_sdk::wire::{self, Target};
+use pid1_sdk::{ChannelId, limits};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -32,7 +37,9 @@ use tracing::{Instrument, debug, info, info_span};
 use super::http::{Answer, text};
 use super::strangers::Place;
 use super::{Doors, HEAD_BYTES};
+use crate::auth::{Admission, Refused};
 use crate::session::Session;
+use crate::sessions::Entry;
 use meter::Meter;
 
 /// WebSocket close codes, as registered.
@@ -41,6 +48,9 @@ const CLOSE_GOING_AWAY: u16 = 1001;
 const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 const CLOSE_POLICY: u16 = 1008;
 const CLOSE_TOO_BIG: u16 = 1009;
+/// Those that the published client knows besides.
+const CLOSE_FIREWALL: u16 = 4000;
+const CLOSE_TRY_ANOTHER: u16 = 4001;
 
 /// The library's default of 128 KiB costs every idle connection that much; with 4 KiB it is about 7 KiB.
 const READ_BUFFER_BYTES: usize = 4 << 10;
@@ -51,25 +61,28 @@ const PING: &[u8] = &[0x89, 0x00];
 /// How long a client that is being closed may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// The longest sleep without a look at the wall clock, which may be set or go on while ours stands still.
+const CLOCK_LOOK: Duration = Duration::from_secs(60);
+
 /// Answers the upgrade request. A wrong token is refused after the upgrade, by close code 1008: a refused upgrade
 /// is retried by clients for ever.
 pub(super) fn upgrade(
     doors: Arc<Doors>,
     mut request: Request<Incoming>,
     token: &str,
-    place: Arc<Place>,
+    stranger: (SocketAddr, Arc<Place>),
 ) -> Answer {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
         Err(answer) => return *answer,
     };
     let token = percent_decode_str(token).decode_utf8_lossy();
-    let identity = doors.auth.identify(&token).ok();
+    let admission = doors.auth.identify(&token);
     let upgraded = hyper::upgrade::on(&mut request);
     let runtimes = doors.router.engine().runtimes().clone();
     runtimes.spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => connected(doors, upgraded, identity, place).await,
+            Ok(upgraded) => connected(doors, upgraded, admission, stranger).await,
             Err(error) => debug!(error = %error, "upgrade failed"),
         }
     });
@@ -106,7 +119,12 @@ fn accept_key(request: &Request<Incoming>) -> Result<header::HeaderValue, Box<An
         .map_err(|_| Box::new(text(StatusCode::BAD_REQUEST, "the WebSocket key is malformed\n")))
 }
 
-async fn connected(doors: Arc<Doors>, upgraded: Upgraded, identity: Option<Identity>, place: Arc<Place>) {
+async fn connected(
+    doors: Arc<Doors>,
+    upgraded: Upgraded,
+    admission: Result<Admission, Refused>,
+    (peer, place): (SocketAddr, Arc<Place>),
+) {
     // The socket itself, so that frames are written to it without hyper in between.
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         return debug!("the upgraded connection is no TCP stream");
@@ -114,7 +132,7 @@ async fn connected(doors: Arc<Doors>, upgraded: Upgraded, identity: Option<Ident
     let (reader, socket) = parts.io.into_inner().into_split();
     let outbox = Outbox::new(doors.config.max_message_bytes);
     // A stranger's goodbye is short; nothing else of his is read into memory.
-    let max_message_bytes = if identity.is_some() { doors.config.max_message_bytes } else { HEAD_BYTES };
+    let max_message_bytes = if admission.is_ok() { doors.config.max_message_bytes } else { HEAD_BYTES };
     let mut meter = Meter::new(reader, outbox.clone(), doors.incoming_budget.clone(), max_message_bytes);
     let activity = meter.activity();
     meter.follow(&parts.read_buf);
@@ -125,15 +143,34 @@ async fn connected(doors: Arc<Doors>, upgraded: Upgraded, identity: Option<Ident
     let frames =
         WebSocketStream::from_partially_read(meter, parts.read_buf.to_vec(), Role::Server, Some(limits));
     let writing = writer::write(socket, outbox.clone(), doors.config.stall_timeout);
-    let Some((identity, id)) = identity.zip(doors.next_session()) else {
-        debug!("refused: the token is not accepted");
-        outbox.end(Ended::Close { code: CLOSE_POLICY, reason: "the token is not accepted".to_owned() });
-        let _ = tokio::time::timeout(FAREWELL, say_goodbye(frames.await, writing)).await;
-        return;
+    let admitted = admission.map_err(|refused| {
+        info!(peer = %peer, error = refused.why, "token refused");
+        Ended::Close { code: CLOSE_POLICY, reason: refused.to_string() }
+    });
+    let admitted = admitted.and_then(|admission| match doors.sessions.next_id() {
+        Some(id) if doors.network.admits(admission.restrict_network) => Ok((admission, id)),
+        Some(id) => {
+            info!(peer = %peer, error = "it is good only without network, and this container has one", "token refused");
+            // Clients that know this message tell their user; the others know the code.
+            let denied = Body::FirewallDenied(FirewallDenied {});
+            outbox.push(ChannelId::CONTROL, wire::encode(ChannelId::CONTROL, Target::One(id), String::new(), denied));
+            Err(Ended::Close { code: CLOSE_FIREWALL, reason: "this container is not firewalled".to_owned() })
+        }
+        None => Err(Ended::Close { code: CLOSE_TRY_ANOTHER, reason: "session numbers are used up".to_owned() }),
+    });
+    let (admission, id) = match admitted {
+        Ok(admitted) => admitted,
+        Err(goodbye) => {
+            outbox.end(goodbye);
+            let _ = tokio::time::timeout(FAREWELL, say_goodbye(frames.await, writing)).await;
+            return;
+        }
     };
     place.identified();
-    let span = info_span!("session", session = id.0, role = %identity.role);
-    run(doors, frames.await, writing, outbox, activity, (id, identity)).instrument(span).await;
+    let who = &admission.identity;
+    let span = info_span!("session", session = id.0, role = %who.role, user = who.name);
+    let entry = doors.sessions.enter(id, outbox.clone());
+    run(doors, frames.await, writing, outbox, activity, (entry, admission)).instrument(span).await;
 }
 
 type Frames = WebSocketStream<Meter>;
@@ -145,19 +182,23 @@ async fn run(
     writing: impl Future<Output = io::Result<()>> + Send + 'static,
     outbox: Arc<Outbox>,
     activity: meter::Activity,
-    (id, identity): (SessionId, Identity),
+    (entry, admission): (Entry, Admission),
 ) {
     let runtimes = doors.router.engine().runtimes().clone();
     let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
-    let mut session = Session::new(id, identity, outbox.clone(), router, auth, census);
+    let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth, census);
     info!("session begins");
-    boot(&session);
+    boot(&session, doors.config.moved_to.as_deref());
     let written = runtimes.spawn(writing);
     let silence = watch_silence(activity.clone(), outbox.clone(), doors.config.ping_interval);
     let stopping = doors.router.engine().stopping().clone();
     let why = tokio::select! {
         why = read(&mut frames, &mut session, &activity) => why,
         () = silence => "the client is silent: it is gone".to_owned(),
+        () = expiry(admission.expires) => {
+            // Clients come back at once, with a new token if they can get one.
+            end(&mut frames, &outbox, CLOSE_POLICY, "the token has expired").await
+        }
         why = async {
             match written.await {
                 Ok(Err(error)) => error.to_string(),
@@ -169,10 +210,12 @@ async fn run(
             }
         } => why,
         () = stopping.cancelled() => {
+            session.tell(Body::Toast(Toast { text: "This container is stopping.".to_owned() }));
+            if let Some(url) = &doors.config.moved_to {
+                session.tell(redirect(url));
+            }
             session.tell(container_state(container_state::State::Sleep));
-            outbox.end(Ended::Close { code: CLOSE_GOING_AWAY, reason: "the agent is stopping".to_owned() });
-            let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
-            "the agent is stopping".to_owned()
+            end(&mut frames, &outbox, CLOSE_GOING_AWAY, "the agent is stopping").await
         }
     };
     let why = match outbox.ended() {
@@ -183,12 +226,35 @@ async fn run(
     // Dropping the session leaves every channel and ends the outbox, and with it the writer.
 }
 
-/// What a client waits for, in the order that the official one demands.
-fn boot(session: &Session) {
+/// Closes the connection, and lets what is queued and the goodbyes through. Why it ended.
+async fn end(frames: &mut Frames, outbox: &Outbox, code: u16, reason: &str) -> String {
+    outbox.end(Ended::Close { code, reason: reason.to_owned() });
+    let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
+    reason.to_owned()
+}
+
+/// Resolves when `at` has come by the wall clock, which a paused container's own clock falls behind.
+async fn expiry(at: Option<SystemTime>) {
+    let Some(at) = at else { return std::future::pending().await };
+    while let Ok(left) = at.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), CLOCK_LOOK)).await;
+    }
+}
+
+/// What a client waits for, in the order that the official one demands. With `moved_to` it is told where to go before
+/// it is told that this is ready; one that does not follow is served.
+fn boot(session: &Session, moved_to: Option<&str>) {
     for stage in [Stage::Handshake, Stage::Acquiring, Stage::LoadBlock, Stage::Complete] {
         session.tell(Body::BootStatus(BootStatus { stage: stage.into(), ..BootStatus::default() }));
     }
+    if let Some(url) = moved_to {
+        session.tell(redirect(url));
+    }
     session.tell(container_state(container_state::State::Ready));
+}
+
+fn redirect(url: &str) -> Body {
+    Body::Redirect(Redirect { url: url.to_owned() })
 }
 
 fn container_state(state: container_state::State) -> Body {

@@ -244,7 +244,7 @@ async fn programs_do_not_see_what_is_the_agent_s() {
         .env("PID1_LOG", "debug")
         .env("PLAIN", "seen");
     let agent = launch.start().await;
-    let mut client = agent.client().await;
+    let mut client = agent.client_as(secret).await;
     let mut seen = String::new();
     exec_output(&mut client, &["env"], |text| seen += text).await;
     let shell = client.shell("").await;

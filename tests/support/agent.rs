@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ const BASHRC: &str = "PS1='test> '\nbind 'set enable-bracketed-paste off'\n";
 /// Every program of a test's agent inherits this, so it can be found wherever it goes.
 const MARK: &str = "TEST_MARK";
 
+/// An ordinary user.
+const NOBODY: u32 = 65534;
+
 static LAUNCHES: AtomicU32 = AtomicU32::new(0);
 
 /// The binary under test.
@@ -33,6 +37,7 @@ pub struct Launch {
     flags: Vec<String>,
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
+    confined: bool,
     home: Arc<TempDir>,
     mark: String,
 }
@@ -44,6 +49,7 @@ impl Launch {
             flags: Vec::new(),
             env: Vec::new(),
             descriptors: None,
+            confined: false,
             home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
             mark: format!("{}-{number}", std::process::id()),
         }
@@ -65,6 +71,12 @@ impl Launch {
         self
     }
 
+    /// As process 1 of a pid namespace of its own, and as an ordinary user. Needs root.
+    pub fn confined(mut self) -> Launch {
+        self.confined = true;
+        self
+    }
+
     /// The folder for everything of this launch: `root` (the workspace), `state`, and what the test puts there.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -77,6 +89,7 @@ impl Launch {
         }
         fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
         let mut command = match self.descriptors {
+            None if self.confined => self.confinement(),
             None => Command::new(binary()),
             Some(most) => {
                 let mut command = Command::new("sh");
@@ -104,6 +117,33 @@ impl Launch {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
             .stdin(Stdio::null());
+        command
+    }
+
+    /// What runs the binary as process 1 and as `nobody`, who gets the folders and a copy that he may run.
+    fn confinement(&self) -> Command {
+        let copy = self.home().join("pid1");
+        fs::copy(binary(), &copy).unwrap();
+        for path in [self.home(), &copy] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for folder in ["root", "home", "state"] {
+            fs::create_dir_all(self.home().join(folder)).unwrap();
+            chown(self.home().join(folder), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let nobody = NOBODY.to_string();
+        let mut command = Command::new("unshare");
+        command.args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--",
+            "setpriv",
+            "--reuid",
+            &nobody,
+        ]);
+        command.args(["--regid", &nobody, "--clear-groups", "--"]).arg(copy);
         command
     }
 
@@ -197,7 +237,16 @@ impl Agent {
 
     /// A client that behaves.
     pub async fn client(&self) -> Peer {
-        let address: Address = self.url.parse().unwrap();
+        self.client_at(&self.url).await
+    }
+
+    /// One that shows a token of its own.
+    pub async fn client_as(&self, token: &str) -> Peer {
+        self.client_at(&format!("ws://{}/wsv2/{token}", self.address)).await
+    }
+
+    async fn client_at(&self, url: &str) -> Peer {
+        let address: Address = url.parse().unwrap();
         let client = within("a client connects", SOON, Client::connect(&address)).await;
         Peer::new(
             client.unwrap_or_else(|error| panic!("a client cannot connect: {error}\n{}", self.log_tail())),

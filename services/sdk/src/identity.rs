@@ -76,6 +76,22 @@ impl fmt::Display for Role {
     }
 }
 
+/// A word that names no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no role {0:?}: it is owner, editor or viewer")]
+pub struct UnknownRole(pub String);
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        let named =
+            [Role::Viewer, Role::Editor, Role::Owner].into_iter().find(|role| role.to_string() == text);
+        named.ok_or_else(|| UnknownRole(text.to_owned()))
+    }
+}
+
 /// What a message asks for; every role includes the rights of the roles below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
@@ -129,6 +145,8 @@ mod tests {
         ];
         for (role, may) in table {
             assert_eq!([Right::Read, Right::Write, Right::Own].map(|right| role.may(right)), may, "{role}");
+            assert_eq!(role.to_string().parse(), Ok(role));
         }
+        assert!("Owner".parse::<Role>().is_err() && "".parse::<Role>().is_err());
     }
 }

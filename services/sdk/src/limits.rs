@@ -121,6 +121,9 @@ pub const EXEC_QUEUE_BYTES: usize = 4 << 20;
 /// Bytes of environment that `pid1Config` may set: half of what the kernel takes for one program.
 pub const SETTINGS_BYTES: usize = 1 << 20;
 
+/// Characters of a toast: a message that pops up, not a page.
+pub const TOAST_CHARS: usize = 1000;
+
 /// Characters of a display name.
 pub const DISPLAY_NAME_CHARS: usize = 256;
 

@@ -1,0 +1,159 @@
+//! Who is let in: flags about tokens, checked and turned into an [`Auth`].
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use pid1_sdk::Role;
+
+use crate::auth::jwt::{Jwt, SECRET_MIN_BYTES};
+use crate::auth::keys::PublicKey;
+use crate::auth::paseto::{DEV_KEY, Paseto};
+use crate::auth::{Auth, TOKEN_MIN_CHARS, random_token};
+
+/// Flags about access. A value that is a secret belongs into the environment or a file: command lines are public.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArgs {
+    /// The secret that clients show, at least 16 characters; anybody who has it owns this container [default: a
+    /// random one, printed in the URL, if only this machine can connect]
+    #[arg(long, env = "PID1_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// A file that holds the token, as container platforms mount secrets
+    #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+
+    /// A public key whose PASETO tokens are accepted, and the key_id that names it; the key is hexadecimal, base64 or
+    /// @FILE; may be repeated
+    #[arg(long = "paseto-key", env = "PID1_PASETO_KEY", value_name = "ID=KEY", value_delimiter = ',')]
+    paseto_keys: Vec<String>,
+
+    /// What the holder of a PASETO token may do: owner, editor or viewer
+    #[arg(long, env = "PID1_PASETO_ROLE", value_name = "ROLE", default_value = "editor")]
+    paseto_role: Role,
+
+    /// The repl id of this container; PASETO tokens for another are refused
+    #[arg(long, env = "PID1_REPL_ID", value_name = "ID")]
+    repl_id: Option<String>,
+
+    /// Accept PASETO tokens for any container
+    #[arg(long, env = "PID1_ANY_REPL", value_parser = BoolishValueParser::new(), conflicts_with = "repl_id")]
+    any_repl: bool,
+
+    /// Accept PASETO tokens signed with the published development key, which everybody has; only on a loopback address
+    #[arg(long, env = "PID1_DEV_KEY", value_parser = BoolishValueParser::new())]
+    dev_key: bool,
+
+    /// A public Ed25519 key whose JWTs (EdDSA) are accepted: hexadecimal, base64 or @FILE (also PEM); may be repeated
+    #[arg(long = "jwt-key", env = "PID1_JWT_KEY", value_name = "KEY", value_delimiter = ',')]
+    jwt_keys: Vec<String>,
+
+    /// A shared key whose JWTs (HS256) are accepted, at least 32 bytes
+    #[arg(long, env = "PID1_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    jwt_secret: Option<String>,
+
+    /// A file that holds the shared key of JWTs
+    #[arg(long, env = "PID1_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
+    jwt_secret_file: Option<PathBuf>,
+
+    /// The name of this agent that a JWT's `aud` must hold
+    #[arg(long, env = "PID1_JWT_AUDIENCE", value_name = "NAME")]
+    jwt_audience: Option<String>,
+}
+
+impl AccessArgs {
+    /// What is accepted by an agent that listens on `listen`; and the secret, if it was made here and must be shown.
+    pub(super) fn auth(self, listen: SocketAddr) -> Result<(Auth, Option<String>)> {
+        let ip = listen.ip();
+        let chosen = secret("--token-file", self.token, self.token_file.as_deref())?;
+        if let Some(short) =
+            chosen.as_ref().map(|token| token.chars().count()).filter(|chars| *chars < TOKEN_MIN_CHARS)
+        {
+            bail!(
+                "the token has {short} characters and needs at least {TOKEN_MIN_CHARS}: shorter ones can be guessed"
+            );
+        }
+        let jwt_secret = secret("--jwt-secret-file", self.jwt_secret, self.jwt_secret_file.as_deref())?;
+        let jwt = jwt(&self.jwt_keys, jwt_secret, self.jwt_audience)?;
+        let mut keys = HashMap::new();
+        for entry in &self.paseto_keys {
+            let (id, key) = entry
+                .split_once('=')
+                .with_context(|| format!("cannot use --paseto-key {entry}: write it as ID=KEY"))?;
+            let key = public_key(key).with_context(|| format!("cannot use --paseto-key {id}=…"))?;
+            if keys.insert(id.to_owned(), key).is_some() {
+                bail!("--paseto-key names two keys {id}");
+            }
+        }
+        if !keys.is_empty() && self.repl_id.is_none() && !self.any_repl {
+            bail!(
+                "one signer serves many containers, so with --paseto-key say which this is: give --repl-id ID, or \
+                 --any-repl if every token of that signer may be used here"
+            );
+        }
+        if self.dev_key {
+            if !ip.is_loopback() {
+                bail!(
+                    "--dev-key lets everybody in, so it needs a loopback address: listen on 127.0.0.1, or use \
+                     --paseto-key with a key of your own"
+                );
+            }
+            keys.insert(DEV_KEY.0.to_owned(), DEV_KEY.1);
+        }
+        let paseto =
+            (!keys.is_empty()).then_some(Paseto { keys, repl_id: self.repl_id, role: self.paseto_role });
+        let generated = match (&chosen, ip.is_loopback()) {
+            (None, true) => Some(random_token()?),
+            (None, false) if paseto.is_none() && jwt.is_none() => bail!(
+                "--listen {listen} is reachable from other machines, so a token of your own is needed: give --token-file FILE, set \
+                 PID1_TOKEN, or configure keys of signed tokens; without one, listen on 127.0.0.1"
+            ),
+            _ => None,
+        };
+        Ok((Auth { secret: chosen.or_else(|| generated.clone()), paseto, jwt }, generated))
+    }
+}
+
+fn jwt(keys: &[String], shared: Option<String>, audience: Option<String>) -> Result<Option<Jwt>> {
+    let parse = |key: &String| public_key(key).with_context(|| format!("cannot use --jwt-key {key}"));
+    let public: Vec<_> = keys.iter().map(parse).collect::<Result<_>>()?;
+    if let Some(short) = shared.as_ref().map(String::len).filter(|bytes| *bytes < SECRET_MIN_BYTES) {
+        bail!(
+            "the shared key of JWTs has {short} bytes and needs at least {SECRET_MIN_BYTES}: `pid1 token secret` makes \
+             one"
+        );
+    }
+    let shared: Vec<_> = shared.into_iter().map(String::into_bytes).collect();
+    match audience {
+        _ if public.is_empty() && shared.is_empty() => Ok(None),
+        Some(audience) if !audience.is_empty() => Ok(Some(Jwt::new(&public, &shared, audience))),
+        _ => bail!(
+            "a JWT must say that it is for this agent: give --jwt-audience NAME, the name that its `aud` must hold"
+        ),
+    }
+}
+
+/// The text itself, or the file's without the end of its line.
+fn secret(flag: &str, text: Option<String>, file: Option<&Path>) -> Result<Option<String>> {
+    match (text, file) {
+        (None, Some(file)) => {
+            let text =
+                fs::read_to_string(file).with_context(|| format!("cannot read {flag} {}", file.display()))?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (text, _) => Ok(text),
+    }
+}
+
+/// The key itself, or `@FILE` that holds it.
+fn public_key(text: &str) -> Result<PublicKey> {
+    match text.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?.parse(),
+        None => text.parse(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Keeps secrets out of sight of the programs that run here.
+//!
+//! What a process was started with stays readable in `/proc/PID/environ` and `cmdline` for as long as it lives, whatever
+//! it does to its variables. So an agent that was given secrets there starts itself anew, once: with a clean command
+//! line and environment, and the secrets in a file without a name that is closed as soon as it was read. After that
+//! the kernel lets nobody without CAP_SYS_PTRACE look into its memory.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// Flags of `serve` whose values are secrets.
+const FLAGS: [&str; 2] = ["token", "jwt-secret"];
+
+/// Tells the agent that was started anew where its secrets are.
+const FD_VARIABLE: &str = "PID1_SECRETS_FD";
+
+/// The arguments that were hidden when this process was started anew.
+pub(crate) fn take() -> Result<Vec<OsString>> {
+    let Some(fd) = std::env::var(FD_VARIABLE).ok().and_then(|fd| fd.parse::<i32>().ok()) else {
+        return Ok(Vec::new());
+    };
+    let hidden = fs::read(format!("/proc/self/fd/{fd}")).with_context(|| {
+        format!("cannot read the secrets: {FD_VARIABLE} is for the agent itself, do not set it")
+    })?;
+    nix::unistd::close(fd).context("cannot close the file of secrets")?;
+    let entries = hidden.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    Ok(entries.map(|entry| OsString::from_vec(entry.to_vec())).collect())
+}
+
+/// Starts this process anew if its command line or environment holds a secret; then it does not return. `named` are
+/// further variables that programs must not see.
+pub(crate) fn hide(arguments: &[OsString], matches: &ArgMatches, named: &[String]) -> Result<()> {
+    let given = |flag: &&&str| {
+        let source = matches.value_source(&flag.replace('-', "_"));
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+    let secrets: Vec<_> = FLAGS.iter().filter(given).collect();
+    let is_secret = |name: &OsStr| named.iter().any(|known| name == known.as_str()) || is_variable(name);
+    let (seen, kept): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| is_secret(name));
+    if secrets.is_empty() && seen.is_empty() {
+        return Ok(());
+    }
+    let mut hidden = Vec::new();
+    for flag in secrets {
+        if let Some(value) = matches.get_one::<String>(&flag.replace('-', "_")) {
+            hidden.extend_from_slice(format!("--{flag}={value}\0").as_bytes());
+        }
+    }
+    // Inherited by the next image, and only by that: no program runs yet.
+    let file =
+        memfd_create(c"pid1-secrets", MFdFlags::empty()).context("cannot make a file for the secrets")?;
+    let mut file = File::from(file);
+    file.write_all(&hidden).context("cannot write the file of secrets")?;
+    let variable = format!("{FD_VARIABLE}={}", file.as_raw_fd());
+    let variables = kept.into_iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let environment: Vec<_> =
+        variables.chain([variable.into_bytes()]).map(c_string).collect::<Result<_>>()?;
+    let arguments = without_secrets(arguments).into_iter().map(|arg| c_string(arg.into_vec()));
+    let arguments: Vec<_> = arguments.collect::<Result<_>>()?;
+    // By its own name if that is still there, for whoever lists processes.
+    let itself = std::env::current_exe().context("cannot find the agent's own file: is /proc mounted?")?;
+    for path in [itself.into_os_string().into_vec(), b"/proc/self/exe".to_vec()] {
+        let Err(_not_there) = nix::unistd::execve(&c_string(path)?, &arguments, &environment);
+    }
+    anyhow::bail!("the agent cannot start itself anew to hide its secrets; give them in files instead")
+}
+
+/// Nobody without CAP_SYS_PTRACE reads this process's memory from here on, and it leaves no core dump.
+pub(crate) fn close_memory() -> Result<()> {
+    nix::sys::prctl::set_dumpable(false).context("cannot keep other processes out of the agent's memory")
+}
+
+fn is_variable(name: &OsStr) -> bool {
+    // The client's own variable holds a token too.
+    name == "PID1_URL"
+        || FLAGS.iter().any(|flag| name == format!("PID1_{}", flag.replace('-', "_").to_uppercase()).as_str())
+}
+
+fn c_string(bytes: Vec<u8>) -> Result<CString> {
+    CString::new(bytes).context("a NUL byte in the agent's own arguments")
+}
+
+/// The command line without the secrets: `--token T` and `--token=T`, up to a `--` behind which all is somebody else's.
+fn without_secrets(arguments: &[OsString]) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            kept.push(argument.clone());
+            break;
+        }
+        let bytes = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
+        if FLAGS.iter().any(|flag| bytes == flag.as_bytes()) {
+            rest.next();
+        } else if !FLAGS
+            .iter()
+            .any(|flag| bytes.strip_prefix(flag.as_bytes()).is_some_and(|r| r.starts_with(b"=")))
+        {
+            kept.push(argument.clone());
+        }
+    }
+    kept.extend(rest.cloned());
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_and_the_rest_stays() {
+        let line = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (before, after) in [
+            ("pid1 serve --token abc --root /w", "pid1 serve --root /w"),
+            ("pid1 --token=abc --jwt-secret=x --token-file f", "pid1 --token-file f"),
+            ("pid1 serve --jwt-secret x -- cmd --token y --token=z", "pid1 serve -- cmd --token y --token=z"),
+            ("pid1 --token", "pid1"),
+        ] {
+            assert_eq!(without_secrets(&line(before)), line(after), "{before}");
+        }
+        assert!(is_variable(OsStr::new("PID1_JWT_SECRET")) && !is_variable(OsStr::new("PID1_TOKEN_FILE")));
+    }
+}

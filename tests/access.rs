@@ -1,0 +1,7 @@
+//! Who gets in, and how far: tokens of every kind, roles, networks, expiry, and secrets that stay secret.
+
+mod keys;
+mod notices;
+mod rights;
+mod secrets;
+mod tokens;

@@ -1,0 +1,154 @@
+//! Role by body by door: the whole table, at the real doors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pid1_sdk::Role;
+use pid1_sdk::api::{FIELDS, ProcessAttach, command::Body, process_attach::Target};
+
+use super::keys::{Keys, TOKEN};
+use crate::support::{Agent, Launch, http};
+use crate::viewer::body;
+
+/// What a channel asks a role for: bodies that everybody may send, that only owners may; the others are for editors.
+struct Row {
+    service: &'static str,
+    read: fn(&str) -> bool,
+    own: &'static [&'static str],
+}
+
+/// The table. Channel 0 has no name; there, what is not an owner's changes nothing.
+const ROWS: &[Row] = &[
+    Row { service: "", read: |_| true, own: &["pid1Config", "toast"] },
+    Row { service: "shell", read: |_| false, own: &[] },
+    Row { service: "exec", read: |_| false, own: &[] },
+    Row { service: "process", read: |body| body == "processAttach", own: &["processList"] },
+    Row { service: "null", read: |_| false, own: &[] },
+];
+
+impl Row {
+    fn lowest(&self, body: &str) -> Role {
+        match () {
+            () if self.own.contains(&body) => Role::Owner,
+            () if (self.read)(body) => Role::Viewer,
+            () => Role::Editor,
+        }
+    }
+}
+
+async fn start() -> (Agent, Keys) {
+    let launch = Launch::new();
+    let keys = Keys::new(&launch);
+    let flags = keys.flags();
+    (launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await, keys)
+}
+
+#[tokio::test]
+async fn every_role_sends_every_body_to_every_channel() {
+    let (agent, keys) = start().await;
+    let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
+    let mut rows = 0;
+    for row in ROWS {
+        let name = format!("shared-{}", row.service);
+        if !row.service.is_empty() {
+            editor.open(row.service, &name).await;
+        }
+        for role in [Role::Viewer, Role::Editor, Role::Owner] {
+            let mut client = agent.client_as(&keys.jwt_of(&role.to_string())).await;
+            let channel = if row.service.is_empty() { 0 } else { client.open(row.service, &name).await };
+            let before = (tree(&agent.root()), agent.programs());
+            // Saying goodbye ends the session.
+            let (last, others): (Vec<_>, Vec<_>) = FIELDS.iter().partition(|(name, _)| *name == "goodbye");
+            for (what, number) in others.into_iter().chain(last) {
+                let answer = client.ask(channel, body(number)).await;
+                let lowest = row.lowest(what);
+                let text = format!("{what} needs the role {lowest}, and this session is a {role}");
+                let refused = answer == Body::Error(text);
+                assert_eq!(refused, role < lowest, "a {role}'s {what} on {:?}: {answer:?}", row.service);
+                rows += 1;
+            }
+            if role == Role::Viewer {
+                assert_eq!((tree(&agent.root()), agent.programs()), before, "a viewer changed something");
+            }
+        }
+    }
+    assert_eq!(rows, ROWS.len() * 3 * FIELDS.len());
+}
+
+/// What is not on the channel itself is other people's.
+#[tokio::test]
+async fn only_an_owner_follows_programs_of_other_channels() {
+    let (agent, keys) = start().await;
+    let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
+    editor.shell("work").await;
+    let pid = *agent.programs().first().expect("a shell runs");
+    for role in ["viewer", "editor", "owner"] {
+        let mut client = agent.client_as(&keys.jwt_of(role)).await;
+        let channel = client.open("process", "").await;
+        let attach = ProcessAttach { target: Some(Target::Pid(pid)), ..ProcessAttach::default() };
+        let answer = client.ask(channel, Body::ProcessAttach(attach)).await;
+        match (role, answer) {
+            ("owner", Body::ProcessStarted(started)) => assert_eq!(started.pid, pid),
+            ("viewer" | "editor", Body::Error(error)) => {
+                assert!(error.contains("needs the role owner"), "{error}")
+            }
+            (_, other) => panic!("a {role} gets {other:?}"),
+        }
+    }
+}
+
+/// A viewer's open starts nothing; the first editor's does.
+#[tokio::test]
+async fn a_viewers_channel_waits_for_an_editor() {
+    let (agent, keys) = start().await;
+    let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
+    let shell = viewer.open("shell", "first").await;
+    let refusal = viewer.refused(shell, Body::Input("echo hello\n".into())).await;
+    assert!(refusal.contains("needs the role editor"), "{refusal}");
+    assert_eq!(agent.programs(), [0; 0], "nothing runs");
+    let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
+    let same = editor.shell("first").await;
+    assert_eq!(same, shell);
+    editor.type_in(shell, "echo he''llo\n").await;
+    viewer.output_until(shell, "hello").await;
+}
+
+/// HTTP serves nothing that needs a role, so no token makes a difference there.
+#[tokio::test]
+async fn http_gives_no_role_anything() {
+    let (agent, keys) = start().await;
+    let tokens = ["viewer", "editor", "owner"].map(|role| keys.jwt_of(role));
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        for path in ["/", "/healthz", "/readyz", "/wsv2/", "/files/x", "/metrics"] {
+            let mut answers = Vec::new();
+            for token in
+                [None, Some(TOKEN)].into_iter().chain(tokens.iter().map(|token| Some(token.as_str())))
+            {
+                let authorization =
+                    token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+                let request = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{authorization}\r\n",
+                    agent.address()
+                );
+                let (status, _, body) = http(&agent, &request).await;
+                answers.push((status, body));
+            }
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{method} {path}: {answers:?}");
+            let open = matches!(method, "GET" | "HEAD") && matches!(path, "/" | "/healthz" | "/readyz");
+            assert_eq!(answers[0].0 == 200, open, "{method} {path}: {}", answers[0].0);
+        }
+    }
+}
+
+/// Every file beneath `folder`, with its content.
+fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        }
+        found.insert(path.display().to_string(), std::fs::read(&path).unwrap_or_default());
+    }
+    found
+}
