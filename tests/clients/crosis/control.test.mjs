@@ -80,7 +80,7 @@ test("goodbye ends the session in good order", async () => {
 test("auth tells a good token from a bad one, and changes nothing", async () => {
   assert.equal((await ask({ auth: { token: agent.token } })).body, "ok");
   const bad = await ask({ auth: { token: `${agent.token}x` } });
-  assert.equal(bad.error, "auth: this token is not accepted");
+  assert.equal(bad.error, "auth: the token is not accepted");
   assert.equal((await ask({ hasCap: true })).hasCap, true, "still the owner");
 });
 

@@ -42,7 +42,7 @@ export const { State } = api;
 export const DEADLINE_MS = 15_000;
 
 const repository = (path) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-const BINARY = process.env.PID1_BIN ?? repository("target/debug/pid1");
+export const BINARY = process.env.PID1_BIN ?? repository("target/debug/pid1");
 
 /** The agent's own contract: the published messages and those of its `process` service. */
 export const contract = new protobuf.Root()
@@ -111,7 +111,7 @@ export class Agent {
   /** Ends of the clients that a failed test may have left. */
   leftovers = new Set();
 
-  /** Starts one; `args` and `env` are added to the usual ones. */
+  /** Starts one; `args` and `env` are added to the usual ones. With `token: null` it makes its own. */
   static async start({ token = "a-token-of-these-tests", args = [], env = {}, port = 0, folder } = {}) {
     const agent = new Agent();
     agent.folder = folder ?? realpathSync(mkdtempSync(join(tmpdir(), "pid1-crosis-")));
@@ -125,7 +125,7 @@ export class Agent {
     writeFileSync(join(agent.home, ".inputrc"), "set enable-bracketed-paste off\nset bell-style none\n");
     const all = ["--root", agent.root, "--state-dir", agent.state, "--listen", `127.0.0.1:${port}`];
     agent.process = spawn(BINARY, [...all, "--stop-grace", "1", ...args], {
-      env: { PATH: process.env.PATH, HOME: agent.home, SHELL: "/bin/bash", LANG: "C.UTF-8", PID1_TOKEN: token, ...env },
+      env: { PATH: process.env.PATH, HOME: agent.home, SHELL: "/bin/bash", LANG: "C.UTF-8", ...(token && { PID1_TOKEN: token }), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     agent.stderr = "";
@@ -148,6 +148,7 @@ export class Agent {
     assert.equal(agent.exit, undefined, `the agent ended at once: ${agent.stderr}`);
     agent.page = stdout.trim();
     agent.port = Number(new URL(agent.page).port);
+    agent.token ??= new URL(agent.page).hash.slice("#token=".length);
     return agent;
   }
 
