@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pid1_sdk::Role;
-use pid1_sdk::api::{FIELDS, ProcessAttach, command::Body, process_attach::Target};
+use pid1_sdk::api::{
+    CloseChannel, CloseChannelRes, FIELDS, ProcessAttach, close_channel::Action, close_channel_res::Status,
+    command::Body, process_attach::Target,
+};
 
 use super::keys::{Keys, TOKEN};
 use crate::support::{Agent, Launch, http};
@@ -111,6 +114,31 @@ async fn a_viewers_channel_waits_for_an_editor() {
     assert_eq!(same, shell);
     editor.type_in(shell, "echo he''llo\n").await;
     viewer.output_until(shell, "hello").await;
+}
+
+/// However a viewer leaves, others stay and their programs run.
+#[tokio::test]
+async fn a_viewer_ends_no_channel_that_others_use_or_left_running() {
+    let (agent, keys) = start().await;
+    let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
+    let (shared, left) = (editor.shell("shared").await, editor.shell("left").await);
+    let close = |id, action: Action| Body::CloseChan(CloseChannel { id, action: action.into() });
+    editor.ask(0, close(left, Action::Disconnect)).await;
+    let before = agent.programs();
+    assert_eq!(before.len(), 2);
+    let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
+    for name in ["shared", "left"] {
+        for action in [Action::Close, Action::TryClose, Action::Disconnect] {
+            let id = viewer.open("shell", name).await;
+            let answer = viewer.ask(0, close(id, action)).await;
+            let expected = CloseChannelRes { id, status: Status::Disconnect.into() };
+            assert_eq!(answer, Body::CloseChanRes(expected), "{name} {action:?}");
+        }
+    }
+    drop(viewer);
+    editor.shell_run(shared, "echo still here").await;
+    assert_eq!(editor.open("shell", "left").await, left);
+    assert_eq!(agent.programs(), before);
 }
 
 /// HTTP serves nothing that needs a role, so no token makes a difference there.

@@ -9,7 +9,7 @@ use super::Member;
 use super::membership::{Leave, Left, Membership, NotJoined};
 use crate::api::command::Body;
 use crate::engine::Engine;
-use crate::identity::ChannelId;
+use crate::identity::{ChannelId, Right};
 use crate::limits;
 use crate::service::ServiceDef;
 
@@ -101,8 +101,13 @@ impl Handle {
         self.membership.join(member, reference, created)
     }
 
-    /// Ends a membership; the actor answers `reference` with `closeChanRes`.
+    /// Ends a membership; the actor answers `reference` with `closeChanRes`. Whoever may only look on ends nothing that
+    /// others use, or left running: however a viewer wants to leave, it just leaves.
     pub fn leave(&self, member: &Member, how: Leave, reference: String) -> Left {
+        let how = match how {
+            Leave::Close | Leave::TryClose if !member.role().may(Right::Write) => Leave::Disconnect,
+            other => other,
+        };
         self.membership.leave(member.session(), how, reference)
     }
 
