@@ -4,12 +4,13 @@
 //! its own task; until then its entry is known to be gone and is treated as not there.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pid1_sdk::api::{OpenChannel, open_channel::Action};
-use pid1_sdk::channel::{Handle, Member};
+use pid1_sdk::channel::{Handle, Member, NotJoined};
 use pid1_sdk::engine::Engine;
-use pid1_sdk::{ChannelId, ServiceDef, limits};
+use pid1_sdk::{ChannelId, Right, ServiceDef, limits};
 use tokio::sync::{Notify, oneshot};
 
 use crate::registry;
@@ -26,6 +27,9 @@ pub struct Router {
 #[derive(Debug, Default)]
 struct Table {
     names: HashMap<String, Handle>,
+    /// Named channels that only viewers have asked for. There a name is one of its service: whoever may only look on
+    /// takes no name away from others. The first editor who opens it moves it to `names`.
+    lobby: HashMap<(&'static str, String), Handle>,
     running: usize,
     last_id: i32,
 }
@@ -126,27 +130,39 @@ impl Router {
                     actual: handle.service(),
                 });
             }
-            // Between the look and the join it may end itself: then it is as if it had not been there.
-            if let Ok(joined) = handle.join(member.clone(), reference.clone(), false) {
-                return Ok(Opened { handle, joined });
+            match handle.join(member.clone(), reference.clone(), false) {
+                Ok(joined) => return Ok(Opened { handle, joined }),
+                // Between the look and the join it ended itself: then it is as if it had not been there.
+                Err(NotJoined::Gone) => {}
+                Err(full) => return Err(OpenError::Limit(full.to_string())),
             }
         }
-        if action == Action::Attach {
-            return Err(OpenError::NotFound(name));
+        let visitor = !member.role().may(Right::Write);
+        let place = (service.name, name);
+        let waiting = table.lobby.get(&place).filter(|handle| !handle.is_gone()).cloned();
+        if waiting.is_none() && action == Action::Attach {
+            return Err(OpenError::NotFound(place.1));
         }
-        if table.names.len() >= limits::NAMED_CHANNELS {
-            // Those that nobody uses and that hold nothing make room.
-            table.names.retain(|_, handle| !handle.is_gone() && !handle.retire());
+        if visitor {
+            match waiting {
+                Some(_) if action == Action::Create => return Err(OpenError::Exists(place.1)),
+                Some(handle) => return join(handle, member, reference, false),
+                None => {}
+            }
+            make_room(&mut table.lobby, limits::LOBBY_CHANNELS)?;
+            let handle = self.start(&mut table, service, Some(place.1.clone()))?;
+            table.lobby.insert(place, handle.clone());
+            return join(handle, member, reference, true);
         }
-        if table.names.len() >= limits::NAMED_CHANNELS {
-            return Err(OpenError::Limit(format!(
-                "{} named channels are open already",
-                limits::NAMED_CHANNELS
-            )));
-        }
-        let handle = self.start(&mut table, service, Some(name.clone()))?;
-        table.names.insert(name, handle.clone());
-        join(handle, member, reference, true)
+        make_room(&mut table.names, limits::NAMED_CHANNELS)?;
+        let created = waiting.is_none() || action == Action::Create;
+        let handle = match waiting {
+            Some(handle) => handle,
+            None => self.start(&mut table, service, Some(place.1.clone()))?,
+        };
+        table.lobby.remove(&place);
+        table.names.insert(place.1, handle.clone());
+        join(handle, member, reference, created)
     }
 
     fn start(
@@ -164,26 +180,40 @@ impl Router {
         let router = self.clone();
         let named = name.clone();
         let id = ChannelId(id);
-        Ok(Handle::start(service, id, name, &self.engine, move || router.ended(id, named)))
+        Ok(Handle::start(service, id, name, &self.engine, move || router.ended(id, service.name, named)))
     }
 
-    fn ended(&self, id: ChannelId, name: Option<String>) {
+    fn ended(&self, id: ChannelId, service: &'static str, name: Option<String>) {
         let mut table = self.lock();
         table.running -= 1;
         if table.running == 0 {
             self.ended.notify_waiters();
         }
+        let Some(name) = name else { return };
         // The name may belong to a successor already.
-        if let Some(name) = name
-            && table.names.get(&name).is_some_and(|handle| handle.id() == id)
-        {
+        if table.names.get(&name).is_some_and(|handle| handle.id() == id) {
             table.names.remove(&name);
+        }
+        let place = (service, name);
+        if table.lobby.get(&place).is_some_and(|handle| handle.id() == id) {
+            table.lobby.remove(&place);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Channels that nobody uses and that hold nothing go, if as many are named as may be.
+fn make_room<K: Eq + Hash>(named: &mut HashMap<K, Handle>, most: usize) -> Result<(), OpenError> {
+    if named.len() >= most {
+        named.retain(|_, handle| !handle.is_gone() && !handle.retire());
+    }
+    if named.len() >= most {
+        return Err(OpenError::Limit(format!("{most} named channels are open already")));
+    }
+    Ok(())
 }
 
 fn join(handle: Handle, member: Member, reference: String, created: bool) -> Result<Opened, OpenError> {

@@ -113,6 +113,56 @@ async fn a_file_is_read_and_what_is_nearer_goes_first() {
     assert_eq!(status, 200);
 }
 
+/// Of two settings that exclude each other too.
+#[tokio::test]
+async fn the_nearer_of_two_that_exclude_each_other_counts() {
+    let launch = Launch::new();
+    let token_file = launch.home().join("token");
+    std::fs::write(&token_file, "token-of-the-token-file").unwrap();
+    let token_file = token_file.to_str().unwrap();
+    let config = launch.home().join("settings.toml");
+    std::fs::write(&config, "token = 'token-of-the-settings'\nany-repl = true\n").unwrap();
+    let config = config.to_str().unwrap();
+    for (launch, token) in [
+        (
+            launch.clone().flags(&["--config", config]).env("PID1_TOKEN_FILE", token_file),
+            "token-of-the-token-file",
+        ),
+        (
+            launch.clone().flags(&["--token-file", token_file]).env("PID1_TOKEN", "t"),
+            "token-of-the-token-file",
+        ),
+        (
+            launch.clone().flags(&["--token-file", token_file]).env("PID1_TOKEN", ""),
+            "token-of-the-token-file",
+        ),
+        (
+            launch.clone().flags(&["--token-file", token_file]).env("PID1_ANY_REPL", "false"),
+            "token-of-the-token-file",
+        ),
+        (launch.clone().flags(&["--config", config, "--repl-id", "box"]), "token-of-the-settings"),
+    ] {
+        launch.start().await.client_as(token).await.ping().await;
+    }
+    for both in [
+        ["--token", "token-of-the-flag-1", "--token-file", token_file],
+        ["--repl-id", "a", "--any-repl", "--dev-key"],
+    ] {
+        let (status, said) = launch.clone().flags(&both).refused();
+        assert!(!status.success() && said.contains("exclude each other") && said.contains(both[0]), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_variable_that_names_the_secrets_is_the_agents_own() {
+    for value in ["abc", "0", "1", "2", "99", ""] {
+        let (status, said) = Launch::new().env("PID1_SECRETS_FD", value).refused();
+        assert!(!status.success() && said.contains("PID1_SECRETS_FD"), "{value:?}: {said}");
+    }
+    let named = Launch::new().flags(&["--secret-env", "FOO,PID1_SECRETS_FD"]).env("FOO", "1");
+    named.start().await.client().await.ping().await;
+}
+
 #[test]
 fn mistakes_in_a_file_name_the_file() {
     let launch = Launch::new();

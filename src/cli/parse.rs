@@ -13,9 +13,8 @@ use crate::init::secrets;
 pub(super) fn command_line() -> Result<Cli> {
     let given: Vec<OsString> = std::env::args_os().collect();
     let hidden = secrets::take()?;
-    let first_start = hidden.is_empty();
     let mut line = Line(given.clone());
-    line.add(hidden);
+    line.add(hidden.clone().unwrap_or_default());
     let mut matches = line.matches();
     if !serves(&matches) {
         return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
@@ -27,13 +26,14 @@ pub(super) fn command_line() -> Result<Cli> {
         let what = || format!("cannot use {}", path.display());
         matches = Cli::command().try_get_matches_from(&line.0).with_context(what)?;
     }
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let args = match &cli.command {
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let args = match &mut cli.command {
         Some(Verb::Serve(args)) => args,
-        _ => &cli.serve,
+        _ => &mut cli.serve,
     };
-    if first_start {
-        secrets::hide(&given, &seen, &args.secret_env)?;
+    args.access.settle(&seen)?;
+    if hidden.is_none() {
+        secrets::hide(&given, &seen, args.access.secrets(), &args.secret_env)?;
     }
     Ok(cli)
 }

@@ -1,6 +1,6 @@
 //! `pid1 toast`: a message to everybody who is connected.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use pid1_sdk::api::{Toast, command::Body};
 
@@ -9,21 +9,27 @@ use crate::client::{Address, Client};
 /// Flags of `pid1 toast`.
 #[derive(Args, Debug)]
 pub(super) struct ToastArgs {
-    /// The agent, with an owner's token: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
-    // Parsed later: an error of clap's would show the token.
-    #[arg(env = "PID1_URL", hide_env_values = true)]
-    url: String,
-
-    /// The message, at most 1,000 characters
-    text: String,
+    /// The agent, with an owner's token (the URL it printed, or ws://HOST:PORT/wsv2/TOKEN; PID1_URL if left out), and the
+    /// message, at most 1,000 characters
+    #[arg(num_args = 1..=2, required = true, value_names = ["URL", "TEXT"])]
+    words: Vec<String>,
 }
 
 pub(super) fn run(args: ToastArgs) -> Result<()> {
-    let address: Address = args.url.parse()?;
+    let mut words = args.words.into_iter();
+    let (url, text) = match (words.next(), words.next()) {
+        (Some(url), Some(text)) => (url, text),
+        (text, _) => {
+            let url = std::env::var("PID1_URL")
+                .context("which agent? give its URL before the text, or set PID1_URL")?;
+            (url, text.unwrap_or_default())
+        }
+    };
+    let address: Address = url.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = Client::connect(&address).await?;
-        match client.request(0, Body::Toast(Toast { text: args.text })).await? {
+        match client.request(0, Body::Toast(Toast { text })).await? {
             Body::Ok(_) => Ok(()),
             Body::Error(error) => bail!("{error}"),
             other => bail!("the agent answered {} to toast", other.name()),

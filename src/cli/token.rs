@@ -72,7 +72,7 @@ struct JwtArgs {
     key: Option<PathBuf>,
 
     /// The shared key of an HS256 token
-    #[arg(long, value_name = "FILE", env = "PID1_JWT_SECRET_FILE", conflicts_with = "key")]
+    #[arg(long, value_name = "FILE", env = "PID1_SIGNING_SECRET_FILE", conflicts_with = "key")]
     secret_file: Option<PathBuf>,
 
     /// The agent that the token is for: its --jwt-audience

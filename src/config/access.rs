@@ -1,13 +1,15 @@
 //! Who is let in: flags about tokens, checked and turned into an [`Auth`].
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use pid1_sdk::Role;
 
 use crate::auth::jwt::{Jwt, SECRET_MIN_BYTES};
@@ -25,7 +27,7 @@ pub struct AccessArgs {
     token: Option<String>,
 
     /// A file that holds the token, as container platforms mount secrets
-    #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     /// A public key whose PASETO tokens are accepted, and the key_id that names it; the key is hexadecimal, base64 or
@@ -42,7 +44,7 @@ pub struct AccessArgs {
     repl_id: Option<String>,
 
     /// Accept PASETO tokens for any container
-    #[arg(long, env = "PID1_ANY_REPL", value_parser = BoolishValueParser::new(), conflicts_with = "repl_id")]
+    #[arg(long, env = "PID1_ANY_REPL", value_parser = BoolishValueParser::new())]
     any_repl: bool,
 
     /// Accept PASETO tokens signed with the published development key, which everybody has; only on a loopback address
@@ -58,7 +60,7 @@ pub struct AccessArgs {
     jwt_secret: Option<String>,
 
     /// A file that holds the shared key of JWTs
-    #[arg(long, env = "PID1_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
+    #[arg(long, env = "PID1_JWT_SECRET_FILE", value_name = "FILE")]
     jwt_secret_file: Option<PathBuf>,
 
     /// The name of this agent that a JWT's `aud` must hold
@@ -66,7 +68,68 @@ pub struct AccessArgs {
     jwt_audience: Option<String>,
 }
 
+/// Settings that exclude each other.
+const EXCLUDING: [(&str, &str); 3] =
+    [("token", "token_file"), ("jwt_secret", "jwt_secret_file"), ("repl_id", "any_repl")];
+
 impl AccessArgs {
+    /// Of two settings that exclude each other, the nearer counts; `seen` says what came from the command line and what
+    /// from the environment, the rest is the file's. A variable that is set to nothing is not set.
+    pub(crate) fn settle(&mut self, seen: &ArgMatches) -> Result<()> {
+        let rank = |id: &str| match seen.value_source(id) {
+            Some(ValueSource::CommandLine) => 2,
+            Some(ValueSource::EnvVariable) => 1,
+            _ => 0,
+        };
+        let texts = [
+            ("token", &mut self.token),
+            ("jwt_secret", &mut self.jwt_secret),
+            ("repl_id", &mut self.repl_id),
+        ];
+        for (_, text) in texts.into_iter().filter(|(id, text)| rank(id) == 1 && text.as_deref() == Some("")) {
+            *text = None;
+        }
+        for (one, other) in EXCLUDING {
+            match rank(one).cmp(&rank(other)) {
+                _ if !self.has(one) || !self.has(other) => {}
+                Ordering::Less => self.unset(one),
+                Ordering::Greater => self.unset(other),
+                Ordering::Equal => {
+                    let flags = [one, other].map(|id| id.replace('_', "-"));
+                    bail!("--{} and --{} exclude each other: give one of them", flags[0], flags[1]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The values that nobody else may see, by their flags.
+    pub(crate) fn secrets(&self) -> [(&str, Option<&str>); 2] {
+        [("token", self.token.as_deref()), ("jwt-secret", self.jwt_secret.as_deref())]
+    }
+
+    fn has(&self, id: &str) -> bool {
+        match id {
+            "token" => self.token.is_some(),
+            "token_file" => self.token_file.is_some(),
+            "jwt_secret" => self.jwt_secret.is_some(),
+            "jwt_secret_file" => self.jwt_secret_file.is_some(),
+            "repl_id" => self.repl_id.is_some(),
+            _ => self.any_repl,
+        }
+    }
+
+    fn unset(&mut self, id: &str) {
+        match id {
+            "token" => self.token = None,
+            "token_file" => self.token_file = None,
+            "jwt_secret" => self.jwt_secret = None,
+            "jwt_secret_file" => self.jwt_secret_file = None,
+            "repl_id" => self.repl_id = None,
+            _ => self.any_repl = false,
+        }
+    }
+
     /// What is accepted by an agent that listens on `listen`; and the secret, if it was made here and must be shown.
     pub(super) fn auth(self, listen: SocketAddr) -> Result<(Auth, Option<String>)> {
         let ip = listen.ip();
@@ -84,7 +147,7 @@ impl AccessArgs {
         for entry in &self.paseto_keys {
             let (id, key) = entry
                 .split_once('=')
-                .with_context(|| format!("cannot use --paseto-key {entry}: write it as ID=KEY"))?;
+                .context("cannot use --paseto-key: write it as ID=KEY, with a public key")?;
             let key = public_key(key).with_context(|| format!("cannot use --paseto-key {id}=…"))?;
             if keys.insert(id.to_owned(), key).is_some() {
                 bail!("--paseto-key names two keys {id}");
@@ -120,8 +183,9 @@ impl AccessArgs {
 }
 
 fn jwt(keys: &[String], shared: Option<String>, audience: Option<String>) -> Result<Option<Jwt>> {
-    let parse = |key: &String| public_key(key).with_context(|| format!("cannot use --jwt-key {key}"));
-    let public: Vec<_> = keys.iter().map(parse).collect::<Result<_>>()?;
+    // Never the key itself: it may be a private one, put there by mistake.
+    let public: Vec<_> =
+        keys.iter().map(|key| public_key(key).context("cannot use --jwt-key")).collect::<Result<_>>()?;
     if let Some(short) = shared.as_ref().map(String::len).filter(|bytes| *bytes < SECRET_MIN_BYTES) {
         bail!(
             "the shared key of JWTs has {short} bytes and needs at least {SECRET_MIN_BYTES}: `pid1 token secret` makes \

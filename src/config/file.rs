@@ -32,7 +32,11 @@ pub(crate) fn arguments(file: &Path, serve: &Command, matches: &ArgMatches) -> R
 }
 
 fn from_text(text: &str, serve: &Command, matches: &ArgMatches) -> Result<Vec<OsString>> {
-    let table: toml::Table = text.parse()?;
+    // Not the library's whole message: it quotes the line, which may hold a secret.
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        anyhow!("line {} is no TOML: {}", before.matches('\n').count() + 1, error.message())
+    })?;
     let mut arguments = Vec::new();
     for (key, value) in table {
         let arg =
@@ -104,10 +108,12 @@ mod tests {
             ("root = ['/w']", "root takes one value"),
             ("any-repl = 'yes'", "any-repl is true or false"),
             ("threads = {}", "threads cannot be a table"),
-            ("root = ", "TOML parse error"),
+            ("threads = 1\nroot = ", "line 2 is no TOML"),
+            ("token = 'secret", "line 1 is no TOML"),
+            ("token = secret", "line 1 is no TOML"),
         ] {
             let said = format!("{:#}", arguments(text, &[]).expect_err(text));
-            assert!(said.contains(why), "{said}");
+            assert!(said.contains(why) && !said.contains("secret"), "{said}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -19,38 +19,51 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 /// Flags of `serve` whose values are secrets.
 const FLAGS: [&str; 2] = ["token", "jwt-secret"];
 
+/// How /proc shows the file that carries them.
+const FILE_LINK: &[u8] = b"/memfd:pid1-secrets";
+
 /// Tells the agent that was started anew where its secrets are.
 const FD_VARIABLE: &str = "PID1_SECRETS_FD";
 
-/// The arguments that were hidden when this process was started anew.
-pub(crate) fn take() -> Result<Vec<OsString>> {
-    let Some(fd) = std::env::var(FD_VARIABLE).ok().and_then(|fd| fd.parse::<i32>().ok()) else {
-        return Ok(Vec::new());
-    };
-    let hidden = fs::read(format!("/proc/self/fd/{fd}")).with_context(|| {
-        format!("cannot read the secrets: {FD_VARIABLE} is for the agent itself, do not set it")
-    })?;
+/// The arguments that were hidden when this process was started anew; `None` if it was not.
+pub(crate) fn take() -> Result<Option<Vec<OsString>>> {
+    let Some(fd) = std::env::var_os(FD_VARIABLE) else { return Ok(None) };
+    let foreign = || format!("{FD_VARIABLE} is for the agent itself: do not set it");
+    let fd: i32 = fd.to_str().and_then(|fd| fd.parse().ok()).with_context(foreign)?;
+    let path = format!("/proc/self/fd/{fd}");
+    let target = fs::read_link(&path).with_context(foreign)?;
+    if !target.as_os_str().as_bytes().starts_with(FILE_LINK) {
+        bail!(foreign());
+    }
+    let hidden = fs::read(path).context("cannot read the secrets")?;
     nix::unistd::close(fd).context("cannot close the file of secrets")?;
     let entries = hidden.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    Ok(entries.map(|entry| OsString::from_vec(entry.to_vec())).collect())
+    Ok(Some(entries.map(|entry| OsString::from_vec(entry.to_vec())).collect()))
 }
 
-/// Starts this process anew if its command line or environment holds a secret; then it does not return. `named` are
-/// further variables that programs must not see.
-pub(crate) fn hide(arguments: &[OsString], matches: &ArgMatches, named: &[String]) -> Result<()> {
-    let given = |flag: &&&str| {
+/// Starts this process anew if its command line or environment holds a secret; then it does not return. `wanted` are the
+/// secrets to keep, by their flags; `named` are further variables that programs must not see.
+pub(crate) fn hide(
+    arguments: &[OsString],
+    matches: &ArgMatches,
+    wanted: [(&str, Option<&str>); FLAGS.len()],
+    named: &[String],
+) -> Result<()> {
+    let shown = |flag: &str| {
         let source = matches.value_source(&flag.replace('-', "_"));
         matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     };
-    let secrets: Vec<_> = FLAGS.iter().filter(given).collect();
-    let is_secret = |name: &OsStr| named.iter().any(|known| name == known.as_str()) || is_variable(name);
+    let is_secret = |name: &OsStr| {
+        is_variable(name) || name == FD_VARIABLE || named.iter().any(|known| name == known.as_str())
+    };
     let (seen, kept): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| is_secret(name));
-    if secrets.is_empty() && seen.is_empty() {
+    if seen.is_empty() && !FLAGS.iter().any(|flag| shown(flag)) {
         return Ok(());
     }
     let mut hidden = Vec::new();
-    for flag in secrets {
-        if let Some(value) = matches.get_one::<String>(&flag.replace('-', "_")) {
+    for (flag, value) in wanted {
+        // One that a file holds is read there again.
+        if let Some(value) = value.filter(|_| shown(flag)) {
             hidden.extend_from_slice(format!("--{flag}={value}\0").as_bytes());
         }
     }
@@ -70,7 +83,7 @@ pub(crate) fn hide(arguments: &[OsString], matches: &ArgMatches, named: &[String
     for path in [itself.into_os_string().into_vec(), b"/proc/self/exe".to_vec()] {
         let Err(_not_there) = nix::unistd::execve(&c_string(path)?, &arguments, &environment);
     }
-    anyhow::bail!("the agent cannot start itself anew to hide its secrets; give them in files instead")
+    bail!("the agent cannot start itself anew to hide its secrets; give them in files instead")
 }
 
 /// Nobody without CAP_SYS_PTRACE reads this process's memory from here on, and it leaves no core dump.

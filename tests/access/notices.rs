@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use pid1_sdk::api::{Command, Toast, command::Body, container_state};
 
 use super::keys::{Keys, TOKEN, pid1};
-use crate::support::{Agent, Launch, Raw, SOON, within};
+use crate::support::{Agent, Launch, Raw, SOON, binary, within};
 
 async fn with_keys(flags: &[&str]) -> (Agent, Keys) {
     let launch = Launch::new();
@@ -77,6 +77,17 @@ async fn a_toast_reaches_everybody_and_only_owners_make_one() {
         let refusal = client.refused(0, Body::Toast(Toast { text: "mine".into() })).await;
         assert!(refusal.starts_with("toast needs the role owner"), "{refusal}");
     }
+    let toast = std::process::Command::new(binary())
+        .args(["toast", "by the variable"])
+        .env("PID1_URL", format!("ws://{}/wsv2/{TOKEN}", agent.address()))
+        .status();
+    assert!(toast.unwrap().success());
+    viewer
+        .until(
+            "a toast",
+            |command| matches!(&command.body, Some(Body::Toast(toast)) if toast.text == "by the variable"),
+        )
+        .await;
     let mut owner = agent.client_as(TOKEN).await;
     for text in ["", " ", &"x".repeat(1001)] {
         let refusal = owner.refused(0, Body::Toast(Toast { text: text.into() })).await;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use pid1_sdk::Role;
 use pid1_sdk::api::{
-    CloseChannel, CloseChannelRes, FIELDS, ProcessAttach, close_channel::Action, close_channel_res::Status,
-    command::Body, process_attach::Target,
+    CloseChannel, CloseChannelRes, FIELDS, OpenChannel, ProcessAttach, close_channel::Action,
+    close_channel_res::Status, command::Body, open_channel::Action as OpenAction, process_attach::Target,
 };
 
 use super::keys::{Keys, TOKEN};
@@ -139,6 +139,43 @@ async fn a_viewer_ends_no_channel_that_others_use_or_left_running() {
     editor.shell_run(shared, "echo still here").await;
     assert_eq!(editor.open("shell", "left").await, left);
     assert_eq!(agent.programs(), before);
+}
+
+/// Neither by taking a name for another service, nor by using up all there may be.
+#[tokio::test]
+async fn a_viewer_takes_no_name_away_from_editors() {
+    let (agent, keys) = start().await;
+    let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
+    viewer.open("null", "work").await;
+    let watched = viewer.open("shell", "work").await;
+    for number in 0..1000 {
+        viewer.open("null", &format!("squatted-{number}")).await;
+    }
+    let mut another = agent.client_as(&keys.jwt_of("viewer")).await;
+    let mut refused = 0;
+    for number in 0..60 {
+        let body = OpenChannel {
+            service: "shell".into(),
+            name: format!("more-{number}"),
+            action: OpenAction::AttachOrCreate.into(),
+            ..OpenChannel::default()
+        };
+        match another.ask(0, Body::OpenChan(body)).await {
+            Body::OpenChanRes(answer) if answer.error.is_empty() => {}
+            Body::OpenChanRes(answer) => {
+                assert!(answer.error.contains("1024 named channels"), "{}", answer.error);
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0, "viewers use up their own");
+    let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
+    let shell = editor.shell("work").await;
+    assert_eq!(shell, watched, "who waited for it is on it");
+    editor.shell_run(shell, "echo shown to all").await;
+    viewer.output_until(shell, "shown to all").await;
+    editor.open("exec", "squatted-1").await;
 }
 
 /// HTTP serves nothing that needs a role, so no token makes a difference there.

@@ -95,6 +95,9 @@ pub const MEMBERS_PER_CHANNEL: usize = 16_384;
 /// Channels with a name, which outlive their clients, in one agent.
 pub const NAMED_CHANNELS: usize = 4096;
 
+/// Named channels that only viewers have opened: counted apart, so that they use up nobody else's.
+pub const LOBBY_CHANNELS: usize = 1024;
+
 /// Longest name of a channel, in bytes. Names are file paths at most (`ot:<path>`).
 pub const CHANNEL_NAME_BYTES: usize = 4200;
 
