@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::auth::Secret;
 use crate::config::Config;
 use crate::door::{self, Doors};
 use crate::init::{self, Ending};
@@ -98,7 +99,7 @@ impl Serving<'_> {
         let router = Router::new(engine);
         let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        announce(address, config.generated_token.as_deref());
+        announce(address, config.generated_token.as_ref());
         let accepting = runtimes.spawn(doors.serve(listener));
         let signal = ending.wait().await;
         info!(signal, "stopping");
@@ -124,14 +125,15 @@ impl Serving<'_> {
 
 /// The one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
 /// network or logged.
-fn announce(address: SocketAddr, generated: Option<&str>) {
+fn announce(address: SocketAddr, generated: Option<&Secret>) {
     let host = match address.ip() {
         any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
         any if any.is_unspecified() => "127.0.0.1".to_owned(),
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         std::net::IpAddr::V4(ip) => ip.to_string(),
     };
-    let fragment = generated.map(|token| format!("#token={}", utf8_percent_encode(token, NON_ALPHANUMERIC)));
+    let fragment =
+        generated.map(|token| format!("#token={}", utf8_percent_encode(&token.0, NON_ALPHANUMERIC)));
     // Nobody may be reading; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "http://{host}:{}/{}", address.port(), fragment.unwrap_or_default());
 }

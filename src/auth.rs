@@ -32,10 +32,10 @@ pub struct Admission {
 }
 
 /// The tokens that are accepted.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Auth {
     /// Whoever holds it is an owner.
-    pub secret: Option<String>,
+    pub secret: Option<Secret>,
     /// Keys of Replit's format.
     pub paseto: Option<Paseto>,
     /// Keys of JWTs.
@@ -56,6 +56,22 @@ impl Refused {
     }
 }
 
+/// A text that is never printed by accident.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 impl Auth {
     /// Who shows `token`. Takes equally long for every wrong secret of one length.
     pub fn identify(&self, token: &str) -> Result<Admission, Refused> {
@@ -63,7 +79,7 @@ impl Auth {
     }
 
     fn identify_at(&self, token: &str, now: SystemTime) -> Result<Admission, Refused> {
-        let is_secret = |secret: &String| bool::from(token.as_bytes().ct_eq(secret.as_bytes()));
+        let is_secret = |secret: &Secret| bool::from(token.as_bytes().ct_eq(secret.0.as_bytes()));
         if self.secret.as_ref().is_some_and(is_secret) {
             let identity = Identity::anonymous(Role::Owner);
             return Ok(Admission { identity, expires: None, restrict_network: false });
@@ -76,16 +92,11 @@ impl Auth {
         }
         match &self.jwt {
             Some(keys) if token.split('.').count() == 3 => keys.read(token, now),
+            // How each JSON object begins in base64.
+            None if token.starts_with("ey") => Err(Refused::new("no key for JWTs is configured")),
             _ if token.is_empty() => Err(Refused::new("no token was shown")),
             _ => Err(Refused::new("it is neither the shared secret nor a signed token of a known kind")),
         }
-    }
-}
-
-impl std::fmt::Debug for Auth {
-    /// Never prints a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth").finish_non_exhaustive()
     }
 }
 
@@ -103,7 +114,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_secret_is_accepted() {
-        let auth = Auth { secret: Some("0123456789abcdef".into()), ..Auth::default() };
+        let auth = Auth { secret: Some(Secret("0123456789abcdef".into())), ..Auth::default() };
         let admitted = auth.identify("0123456789abcdef");
         assert_eq!(admitted.map(|admission| admission.identity.role), Ok(Role::Owner));
         for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF", "\0", "a.b.c"] {

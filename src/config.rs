@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use hyper::http::Uri;
 use pid1_sdk::limits;
 
 use crate::agent::state::{default_dir, real_path};
-use crate::auth::Auth;
+use crate::auth::{Auth, Secret};
 use crate::door::{DoorConfig, Guard, NetworkMode};
 use access::AccessArgs;
 
@@ -124,17 +125,29 @@ pub(crate) enum LogFormat {
 }
 
 fn websocket_url(text: &str) -> Result<String, String> {
-    // Clients fail on an empty or foreign URL, and cannot come back.
-    let host = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
-        _ => Err("write it as ws://HOST:PORT or wss://HOST:PORT".to_owned()),
+    // Clients fail on a URL that they cannot read, and cannot come back.
+    let wrong = || "write it as ws://HOST:PORT or wss://HOST:PORT".to_owned();
+    let url: Uri = text.parse().map_err(|_| wrong())?;
+    let authority = url.authority().filter(|authority| !authority.host().is_empty());
+    let authority = authority.filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
+    // A port that is no number counts as none.
+    let has_port = authority
+        .as_str()
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    match url.scheme_str() {
+        Some("ws" | "wss") if authority.port_u16().is_some() == has_port => Ok(text.to_owned()),
+        _ => Err(wrong()),
     }
 }
 
+/// Longer spans of time are mistakes, and cannot be added to every time.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let most = format!("at most a year: {} seconds", LONGEST.as_secs());
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST).ok_or(most)
 }
 
 fn positive_seconds(text: &str) -> Result<Duration, String> {
@@ -144,6 +157,12 @@ fn positive_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The entries of a list as people write them, with blanks; an empty one would be the missing header.
+fn named(list: Vec<String>) -> Vec<String> {
+    let trimmed = list.into_iter().map(|entry| entry.trim().to_owned());
+    trimmed.filter(|entry| !entry.is_empty()).collect()
+}
+
 /// Everything that `serve` needs to know, checked.
 #[derive(Debug)]
 pub struct Config {
@@ -151,7 +170,7 @@ pub struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) auth: Auth,
     /// A secret that nobody but the agent knows yet.
-    pub(crate) generated_token: Option<String>,
+    pub(crate) generated_token: Option<Secret>,
     pub(crate) state_dir: PathBuf,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
@@ -205,7 +224,7 @@ impl Config {
             max_processes: args.max_processes,
             threads: args.threads,
             door: DoorConfig {
-                guard: Guard { hosts: args.hosts, origins: args.origins },
+                guard: Guard { hosts: named(args.hosts), origins: named(args.origins) },
                 max_message_bytes: (args.max_message as usize) << 20,
                 head_timeout: args.head_timeout,
                 ping_interval: args.ping_interval,

@@ -59,7 +59,10 @@ fn simple(session: &mut Session, body: Body) -> Result<Body> {
         Body::Hello(hello) => greet(session, hello),
         // Answers whether the token is good; the session stays who it is.
         Body::Auth(auth) => {
-            session.auth.identify(&auth.token).map_err(|refused| Error::new(format!("auth: {refused}")))?;
+            session.auth.identify(&auth.token).map_err(|refused| {
+                info!(session = session.id.0, error = refused.why, "auth: token refused");
+                Error::new(format!("auth: {refused}"))
+            })?;
         }
         Body::HasCap(_) => return Ok(Body::HasCap(role.may(Right::Write))),
         Body::Pid1Config(config) => configure(session, config)?,

@@ -2,6 +2,7 @@
 
 mod keys;
 mod notices;
+mod onlookers;
 mod rights;
 mod secrets;
 mod tokens;

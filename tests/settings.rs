@@ -231,7 +231,7 @@ fn completions_and_the_manual_page_are_made() {
     assert!(words.split_whitespace().any(|word| word == "serve"), "{words}");
     let page = print(&["man"]);
     assert!(page.starts_with(".ie") || page.starts_with(".TH") || page.contains("\n.TH"), "{page}");
-    for word in ["pid1", "paseto", "PID1 EXEC", "PID1 TOKEN"] {
+    for word in ["pid1", "paseto", "PID1 EXEC", "PID1 TOKEN", "PID1 TOKEN JWT", "ttl", "audience"] {
         assert!(page.contains(word), "{word}");
     }
 }

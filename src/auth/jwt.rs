@@ -81,7 +81,6 @@ pub enum Seconds {
 }
 
 /// What a token is signed with.
-#[derive(Debug)]
 pub enum SigningKey {
     /// EdDSA.
     Ed25519(SecretKey),
@@ -91,17 +90,20 @@ pub enum SigningKey {
 
 impl Jwt {
     /// Accepts tokens for `audience` by any of these keys.
-    pub fn new(public: &[PublicKey], shared: &[Vec<u8>], audience: String) -> Self {
+    pub fn new(public: &[PublicKey], shared: Option<&[u8]>, audience: String) -> Self {
         provide();
         let public = public.iter().map(|key| (Algorithm::EdDSA, DecodingKey::from_ed_der(&key.0)));
-        let shared = shared.iter().map(|key| (Algorithm::HS256, DecodingKey::from_secret(key)));
+        let shared = shared.map(|key| (Algorithm::HS256, DecodingKey::from_secret(key)));
         Jwt { keys: public.chain(shared).collect(), audience }
     }
 
     /// Who shows `token`.
     pub(super) fn read(&self, token: &str, now: SystemTime) -> Result<Admission, Refused> {
-        let header =
-            jsonwebtoken::decode_header(token).map_err(|_| Refused::new("its JWT header is malformed"))?;
+        let unknown = "its JWT header is malformed, or names an algorithm that nobody may use";
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::new(unknown))?;
+        if header.crit.is_some() {
+            return Err(Refused::new("its header asks for an extension (crit), and none is known"));
+        }
         let mut why = Refused::new(format!("no key for algorithm {:?} is configured", header.alg));
         for (algorithm, key) in self.keys.iter().filter(|(algorithm, _)| *algorithm == header.alg) {
             let mut rules = Validation::new(*algorithm);
@@ -111,25 +113,24 @@ impl Jwt {
             rules.validate_exp = false;
             match jsonwebtoken::decode::<Claims>(token, key, &rules) {
                 Ok(token) => return admit(token.claims, now),
-                Err(error) => why = self.refusal(error.kind()),
+                // Perhaps another key's.
+                Err(error) if *error.kind() == ErrorKind::InvalidSignature => {
+                    why = Refused::new("its signature is not that of a configured key");
+                }
+                Err(error) if *error.kind() == ErrorKind::InvalidAudience => {
+                    return Err(Refused::new(format!("its aud does not hold {:?}", self.audience)));
+                }
+                Err(error) => return Err(Refused::new(format!("it is malformed: {error}"))),
             }
         }
         Err(why)
-    }
-
-    fn refusal(&self, kind: &ErrorKind) -> Refused {
-        Refused::new(match kind {
-            ErrorKind::InvalidSignature => "its signature is not that of a configured key".to_owned(),
-            ErrorKind::InvalidAudience => format!("its aud does not hold {:?}", self.audience),
-            other => format!("it is malformed: {other:?}"),
-        })
     }
 }
 
 fn admit(claims: Claims, now: SystemTime) -> Result<Admission, Refused> {
     let time = |at: Option<Seconds>| at.map(|at| Lifetime::time(at.whole())).transpose();
-    let lifetime = Lifetime { from: time(claims.iat)?, until: time(claims.exp)? };
-    let expires = lifetime.and(Lifetime { from: time(claims.nbf)?, until: None }).check(now)?;
+    let lifetime = Lifetime::new(time(claims.iat)?, time(claims.exp)?);
+    let expires = lifetime.and(Lifetime::not_before(time(claims.nbf)?)).check(now)?;
     let role = match claims.role.as_deref() {
         None => Role::Viewer,
         Some(role) => role.parse().map_err(|error| Refused::new(format!("{error}")))?,

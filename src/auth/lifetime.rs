@@ -11,27 +11,30 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// has no such leeway.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// The times that a token names; those of a token within a token are merged.
+/// From when until when; of a token within a token, when both are good.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lifetime {
-    /// When it was issued, or from when it is good: the latest.
-    pub(super) from: Option<SystemTime>,
-    /// The earliest end.
-    pub(super) until: Option<SystemTime>,
+    from: Option<SystemTime>,
+    until: Option<SystemTime>,
 }
 
 impl Lifetime {
+    /// That of a token that was issued and ends at these times.
+    pub(super) fn new(issued: Option<SystemTime>, expires: Option<SystemTime>) -> Self {
+        let default = || issued.and_then(|issued| issued.checked_add(DEFAULT_TTL));
+        Lifetime { from: issued, until: expires.or_else(default) }
+    }
+
+    /// Good only from then on, which says nothing about the end.
+    pub(super) fn not_before(from: Option<SystemTime>) -> Self {
+        Lifetime { from, until: None }
+    }
+
     /// Until when a token is good that is good `now`.
     pub(super) fn check(self, now: SystemTime) -> Result<SystemTime, Refused> {
-        let until = match (self.until, self.from) {
-            (Some(until), _) => until,
-            (None, Some(from)) => {
-                from.checked_add(DEFAULT_TTL).ok_or_else(|| Refused::new("it never ends"))?
-            }
-            (None, None) => {
-                return Err(Refused::new("it says neither when it was issued nor when it expires"));
-            }
-        };
+        let until = self
+            .until
+            .ok_or_else(|| Refused::new("it says neither when it was issued nor when it expires"))?;
         if let Some(early) =
             self.from.and_then(|from| from.duration_since(now).ok()).filter(|d| *d > CLOCK_SKEW)
         {
@@ -70,9 +73,8 @@ mod tests {
     fn times() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let now = at(10_000);
-        let check = |from: Option<u64>, until: Option<u64>| {
-            Lifetime { from: from.map(at), until: until.map(at) }.check(now)
-        };
+        let check =
+            |from: Option<u64>, until: Option<u64>| Lifetime::new(from.map(at), until.map(at)).check(now);
         assert_eq!(check(None, Some(10_001)), Ok(at(10_001)));
         assert_eq!(check(Some(9_000), Some(10_001)), Ok(at(10_001)));
         assert_eq!(check(Some(9_000), None), Ok(at(9_000 + 3600)));
@@ -87,16 +89,23 @@ mod tests {
             assert!(check(from, until).is_err(), "{from:?} {until:?}");
         }
         let never = Lifetime::time(i64::MAX).expect("a time far away");
-        assert!(Lifetime { from: Some(never), until: None }.check(now).is_err());
-        assert_eq!(Lifetime { from: None, until: Some(never) }.check(now), Ok(never));
+        assert!(Lifetime::new(Some(never), None).check(now).is_err());
+        assert_eq!(Lifetime::new(None, Some(never)).check(now), Ok(never));
         assert!(Lifetime::time(-1).is_err() && Lifetime::time(i64::MIN).is_err());
     }
 
     #[test]
     fn of_two_lifetimes_the_narrower_holds() {
         let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        let both = Lifetime { from: at(1), until: None }.and(Lifetime { from: at(2), until: at(5) });
-        let both = both.and(Lifetime { from: None, until: at(4) });
+        let both = Lifetime::new(at(1), at(5)).and(Lifetime::new(at(2), at(4)));
         assert_eq!((both.from, both.until), (at(2), at(4)));
+        // Neither a newer token around it nor a later beginning gives an old one a new life.
+        let old = Lifetime::new(at(1), None);
+        for wider in
+            [Lifetime::new(at(9_000), None), Lifetime::new(None, at(9_000)), Lifetime::not_before(at(9_000))]
+        {
+            assert_eq!(old.and(wider).until, at(1 + 3600));
+        }
+        assert_eq!(Lifetime::not_before(at(1)).until, None);
     }
 }

@@ -155,7 +155,7 @@ fn cannot_sign(error: pasetors::errors::Error) -> anyhow::Error {
 
 fn lifetime(iat: Option<Timestamp>, exp: Option<Timestamp>) -> Result<Lifetime, Refused> {
     let time = |at: Option<Timestamp>| at.map(|at| Lifetime::time(at.seconds)).transpose();
-    Ok(Lifetime { from: time(iat)?, until: time(exp)? })
+    Ok(Lifetime::new(time(iat)?, time(exp)?))
 }
 
 /// Base64 text, with or without padding, of a protobuf.

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::Cli;
@@ -28,16 +28,27 @@ pub(super) fn man() -> Result<()> {
     let mut page = Vec::new();
     let whole = clap_mangen::Man::new(command.clone());
     whole.render(&mut page)?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-        writeln!(page, ".SH \"PID1 {}\"", verb.get_name().to_uppercase())?;
-        let man = clap_mangen::Man::new(verb.clone());
-        man.render_description_section(&mut page)?;
-        man.render_synopsis_section(&mut page)?;
-        if verb.get_name() != "serve" {
-            man.render_options_section(&mut page)?;
-        }
+    for verb in command.get_subcommands() {
+        describe(verb, "PID1", &mut page)?;
     }
     print(&page)
+}
+
+/// A section for `verb` and one for each of its own verbs.
+fn describe(verb: &Command, above: &str, page: &mut Vec<u8>) -> Result<()> {
+    if verb.get_name() == "help" {
+        return Ok(());
+    }
+    let title = format!("{above} {}", verb.get_name().to_uppercase());
+    writeln!(page, ".SH \"{title}\"")?;
+    let man = clap_mangen::Man::new(verb.clone());
+    man.render_description_section(page)?;
+    man.render_synopsis_section(page)?;
+    // Those of `serve` stand at the top: without a verb it is meant.
+    if verb.get_name() != "serve" && !verb.has_subcommands() {
+        man.render_options_section(page)?;
+    }
+    verb.get_subcommands().try_for_each(|next| describe(next, &title, page))
 }
 
 fn print(bytes: &[u8]) -> Result<()> {

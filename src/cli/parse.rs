@@ -2,29 +2,33 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 
 use super::{Cli, Verb};
 use crate::config::file;
-use crate::init::secrets;
+use crate::init::secrets::{self, Hidden};
 
 /// What was asked for. Ends the process for `--help` and for mistakes, as clap does.
 pub(super) fn command_line() -> Result<Cli> {
     let given: Vec<OsString> = std::env::args_os().collect();
     let hidden = secrets::take()?;
+    let anew = hidden.is_some();
+    let Hidden { secrets: known, mut settings } = hidden.unwrap_or_default();
     let mut line = Line(given.clone());
-    line.add(hidden.clone().unwrap_or_default());
+    line.add(known);
     let mut matches = line.matches();
     if !serves(&matches) {
         return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
     }
     let seen = of_serve(&matches).clone();
     if let Some(path) = file::find(&seen) {
-        let found = file::arguments(&path, &serve_command(), &seen)?;
-        line.add(found);
-        let what = || format!("cannot use {}", path.display());
-        matches = Cli::command().try_get_matches_from(&line.0).with_context(what)?;
+        if !anew {
+            settings = file::arguments(&path, &serve_command(), &seen)?;
+        }
+        line.add(settings.clone());
+        let parsed = Cli::command().try_get_matches_from(&line.0);
+        matches = parsed.map_err(|error| anyhow!("cannot use {}: {}", path.display(), in_short(&error)))?;
     }
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let args = match &mut cli.command {
@@ -32,8 +36,8 @@ pub(super) fn command_line() -> Result<Cli> {
         _ => &mut cli.serve,
     };
     args.access.settle(&seen)?;
-    if hidden.is_none() {
-        secrets::hide(&given, &seen, args.access.secrets(), &args.secret_env)?;
+    if !anew {
+        secrets::hide(&given, &seen, args.access.secrets(), &settings, &args.secret_env)?;
     }
     Ok(cli)
 }
@@ -52,6 +56,12 @@ impl Line {
     fn matches(&self) -> ArgMatches {
         Cli::command().get_matches_from(&self.0)
     }
+}
+
+/// The first line of what clap says, which is all there is to say about a file.
+fn in_short(error: &clap::Error) -> String {
+    let whole = error.render().to_string();
+    whole.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn serves(matches: &ArgMatches) -> bool {

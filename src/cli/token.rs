@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 use pid1_sdk::Role;
 
@@ -54,11 +55,11 @@ struct PasetoArgs {
     repl_id: String,
 
     /// Good only where programs cannot reach the network
-    #[arg(long, env = "PID1_RESTRICT_NETWORK")]
+    #[arg(long, env = "PID1_RESTRICT_NETWORK", value_parser = BoolishValueParser::new())]
     restrict_network: bool,
 
     /// The layout that says its own type, instead of the bare one
-    #[arg(long, env = "PID1_TYPE_AWARE")]
+    #[arg(long, env = "PID1_TYPE_AWARE", value_parser = BoolishValueParser::new())]
     type_aware: bool,
 
     #[command(flatten)]

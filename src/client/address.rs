@@ -28,9 +28,12 @@ impl std::str::FromStr for Address {
 
     /// Takes `http://HOST:PORT/#token=TOKEN`, as the agent prints it, or `ws://HOST:PORT/wsv2/TOKEN`.
     fn from_str(url: &str) -> Result<Self, ClientError> {
-        let shown = url.split(['#', '?']).next().unwrap_or_default();
-        let shown = shown.split("/wsv2/").next().unwrap_or_default();
-        let wrong = |why: &str| ClientError::Address { url: shown.to_owned(), why: why.to_owned() };
+        // Scheme and host: everything else may be a token, or hold one.
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let host =
+            rest.split(['/', '#', '?']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+        let shown = if scheme.is_empty() { "this URL".to_owned() } else { format!("{scheme}://{host}") };
+        let wrong = |why: &str| ClientError::Address { url: shown.clone(), why: why.to_owned() };
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (authority, token) = if let Some(rest) = url.strip_prefix("http://") {
             let (place, fragment) = rest.split_once('#').ok_or_else(|| wrong("it has no #token=…"))?;
@@ -134,7 +137,15 @@ mod tests {
 
     #[test]
     fn errors_never_show_the_token() {
-        for url in ["ftp://box/wsv2/secret", "http://box:x/#token=secret", "ws://box:x/wsv2/secret"] {
+        for url in [
+            "ftp://box/wsv2/secret",
+            "http://box:x/#token=secret",
+            "ws://box:x/wsv2/secret",
+            "http://box/secret",
+            "ws://secret@box/x",
+            "ws://box/wsv2x/secret",
+            "secret",
+        ] {
             let error = url.parse::<Address>().map(|_| ()).expect_err("it is no URL of ours").to_string();
             assert!(!error.contains("secret"), "{error}");
         }

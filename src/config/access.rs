@@ -15,7 +15,7 @@ use pid1_sdk::Role;
 use crate::auth::jwt::{Jwt, SECRET_MIN_BYTES};
 use crate::auth::keys::PublicKey;
 use crate::auth::paseto::{DEV_KEY, Paseto};
-use crate::auth::{Auth, TOKEN_MIN_CHARS, random_token};
+use crate::auth::{Auth, Secret, TOKEN_MIN_CHARS, random_token};
 
 /// Flags about access. A value that is a secret belongs into the environment or a file: command lines are public.
 #[derive(Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct AccessArgs {
     /// The secret that clients show, at least 16 characters; anybody who has it owns this container [default: a
     /// random one, printed in the URL, if only this machine can connect]
     #[arg(long, env = "PID1_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<Secret>,
 
     /// A file that holds the token, as container platforms mount secrets
     #[arg(long, env = "PID1_TOKEN_FILE", value_name = "FILE")]
@@ -57,7 +57,7 @@ pub struct AccessArgs {
 
     /// A shared key whose JWTs (HS256) are accepted, at least 32 bytes
     #[arg(long, env = "PID1_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
-    jwt_secret: Option<String>,
+    jwt_secret: Option<Secret>,
 
     /// A file that holds the shared key of JWTs
     #[arg(long, env = "PID1_JWT_SECRET_FILE", value_name = "FILE")]
@@ -81,13 +81,15 @@ impl AccessArgs {
             Some(ValueSource::EnvVariable) => 1,
             _ => 0,
         };
-        let texts = [
-            ("token", &mut self.token),
-            ("jwt_secret", &mut self.jwt_secret),
-            ("repl_id", &mut self.repl_id),
-        ];
-        for (_, text) in texts.into_iter().filter(|(id, text)| rank(id) == 1 && text.as_deref() == Some("")) {
-            *text = None;
+        let empty = |text: &Option<Secret>| text.as_ref().is_some_and(|text| text.0.is_empty());
+        for (id, is_empty) in [
+            ("token", empty(&self.token)),
+            ("jwt_secret", empty(&self.jwt_secret)),
+            ("repl_id", self.repl_id.as_deref() == Some("")),
+        ] {
+            if is_empty && rank(id) == 1 {
+                self.unset(id);
+            }
         }
         for (one, other) in EXCLUDING {
             match rank(one).cmp(&rank(other)) {
@@ -105,7 +107,8 @@ impl AccessArgs {
 
     /// The values that nobody else may see, by their flags.
     pub(crate) fn secrets(&self) -> [(&str, Option<&str>); 2] {
-        [("token", self.token.as_deref()), ("jwt-secret", self.jwt_secret.as_deref())]
+        let text = |secret| Option::map(secret, |secret: &Secret| secret.0.as_str());
+        [("token", text(self.token.as_ref())), ("jwt-secret", text(self.jwt_secret.as_ref()))]
     }
 
     fn has(&self, id: &str) -> bool {
@@ -131,11 +134,11 @@ impl AccessArgs {
     }
 
     /// What is accepted by an agent that listens on `listen`; and the secret, if it was made here and must be shown.
-    pub(super) fn auth(self, listen: SocketAddr) -> Result<(Auth, Option<String>)> {
+    pub(super) fn auth(self, listen: SocketAddr) -> Result<(Auth, Option<Secret>)> {
         let ip = listen.ip();
         let chosen = secret("--token-file", self.token, self.token_file.as_deref())?;
         if let Some(short) =
-            chosen.as_ref().map(|token| token.chars().count()).filter(|chars| *chars < TOKEN_MIN_CHARS)
+            chosen.as_ref().map(|token| token.0.chars().count()).filter(|chars| *chars < TOKEN_MIN_CHARS)
         {
             bail!(
                 "the token has {short} characters and needs at least {TOKEN_MIN_CHARS}: shorter ones can be guessed"
@@ -148,10 +151,16 @@ impl AccessArgs {
             let (id, key) = entry
                 .split_once('=')
                 .context("cannot use --paseto-key: write it as ID=KEY, with a public key")?;
+            if id.is_empty() {
+                bail!("cannot use --paseto-key: the key needs the name that tokens give it, as ID=KEY");
+            }
             let key = public_key(key).with_context(|| format!("cannot use --paseto-key {id}=…"))?;
             if keys.insert(id.to_owned(), key).is_some() {
                 bail!("--paseto-key names two keys {id}");
             }
+        }
+        if self.repl_id.as_deref() == Some("") {
+            bail!("--repl-id is empty: give the repl id of this container");
         }
         if !keys.is_empty() && self.repl_id.is_none() && !self.any_repl {
             bail!(
@@ -166,12 +175,14 @@ impl AccessArgs {
                      --paseto-key with a key of your own"
                 );
             }
-            keys.insert(DEV_KEY.0.to_owned(), DEV_KEY.1);
+            if keys.insert(DEV_KEY.0.to_owned(), DEV_KEY.1).is_some() {
+                bail!("with --dev-key the name {} is taken: give --paseto-key another", DEV_KEY.0);
+            }
         }
         let paseto =
             (!keys.is_empty()).then_some(Paseto { keys, repl_id: self.repl_id, role: self.paseto_role });
         let generated = match (&chosen, ip.is_loopback()) {
-            (None, true) => Some(random_token()?),
+            (None, true) => Some(Secret(random_token()?)),
             (None, false) if paseto.is_none() && jwt.is_none() => bail!(
                 "--listen {listen} is reachable from other machines, so a token of your own is needed: give --token-file FILE, set \
                  PID1_TOKEN, or configure keys of signed tokens; without one, listen on 127.0.0.1"
@@ -182,20 +193,21 @@ impl AccessArgs {
     }
 }
 
-fn jwt(keys: &[String], shared: Option<String>, audience: Option<String>) -> Result<Option<Jwt>> {
+fn jwt(keys: &[String], shared: Option<Secret>, audience: Option<String>) -> Result<Option<Jwt>> {
     // Never the key itself: it may be a private one, put there by mistake.
     let public: Vec<_> =
         keys.iter().map(|key| public_key(key).context("cannot use --jwt-key")).collect::<Result<_>>()?;
-    if let Some(short) = shared.as_ref().map(String::len).filter(|bytes| *bytes < SECRET_MIN_BYTES) {
+    if let Some(short) = shared.as_ref().map(|key| key.0.len()).filter(|bytes| *bytes < SECRET_MIN_BYTES) {
         bail!(
             "the shared key of JWTs has {short} bytes and needs at least {SECRET_MIN_BYTES}: `pid1 token secret` makes \
              one"
         );
     }
-    let shared: Vec<_> = shared.into_iter().map(String::into_bytes).collect();
     match audience {
-        _ if public.is_empty() && shared.is_empty() => Ok(None),
-        Some(audience) if !audience.is_empty() => Ok(Some(Jwt::new(&public, &shared, audience))),
+        _ if public.is_empty() && shared.is_none() => Ok(None),
+        Some(audience) if !audience.is_empty() => {
+            Ok(Some(Jwt::new(&public, shared.as_ref().map(|key| key.0.as_bytes()), audience)))
+        }
         _ => bail!(
             "a JWT must say that it is for this agent: give --jwt-audience NAME, the name that its `aud` must hold"
         ),
@@ -203,12 +215,12 @@ fn jwt(keys: &[String], shared: Option<String>, audience: Option<String>) -> Res
 }
 
 /// The text itself, or the file's without the end of its line.
-fn secret(flag: &str, text: Option<String>, file: Option<&Path>) -> Result<Option<String>> {
+fn secret(flag: &str, text: Option<Secret>, file: Option<&Path>) -> Result<Option<Secret>> {
     match (text, file) {
         (None, Some(file)) => {
             let text =
                 fs::read_to_string(file).with_context(|| format!("cannot read {flag} {}", file.display()))?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+            Ok(Some(Secret(text.trim_end_matches(['\r', '\n']).to_owned())))
         }
         (text, _) => Ok(text),
     }

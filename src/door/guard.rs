@@ -48,7 +48,7 @@ impl Guard {
     }
 
     fn knows_host(&self, host: &str) -> bool {
-        let Some(name) = without_port(host) else { return false };
+        let Some(name) = without_port(host).filter(|name| !name.is_empty()) else { return false };
         let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         bare.parse::<IpAddr>().is_ok()
             || name.eq_ignore_ascii_case("localhost")

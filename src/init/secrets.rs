@@ -19,14 +19,27 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 /// Flags of `serve` whose values are secrets.
 const FLAGS: [&str; 2] = ["token", "jwt-secret"];
 
+/// How an entry of the file begins.
+const SECRET: u8 = b's';
+const SETTING: u8 = b'f';
+
 /// How /proc shows the file that carries them.
 const FILE_LINK: &[u8] = b"/memfd:pid1-secrets";
 
 /// Tells the agent that was started anew where its secrets are.
 const FD_VARIABLE: &str = "PID1_SECRETS_FD";
 
-/// The arguments that were hidden when this process was started anew; `None` if it was not.
-pub(crate) fn take() -> Result<Option<Vec<OsString>>> {
+/// What a process takes over from the one that started it anew: flags, as on a command line.
+#[derive(Default)]
+pub(crate) struct Hidden {
+    /// Those with secrets.
+    pub(crate) secrets: Vec<OsString>,
+    /// Those that stood in the settings' file, which may be one that can be read once.
+    pub(crate) settings: Vec<OsString>,
+}
+
+/// What was hidden when this process was started anew; `None` if it was not.
+pub(crate) fn take() -> Result<Option<Hidden>> {
     let Some(fd) = std::env::var_os(FD_VARIABLE) else { return Ok(None) };
     let foreign = || format!("{FD_VARIABLE} is for the agent itself: do not set it");
     let fd: i32 = fd.to_str().and_then(|fd| fd.parse().ok()).with_context(foreign)?;
@@ -37,16 +50,25 @@ pub(crate) fn take() -> Result<Option<Vec<OsString>>> {
     }
     let hidden = fs::read(path).context("cannot read the secrets")?;
     nix::unistd::close(fd).context("cannot close the file of secrets")?;
-    let entries = hidden.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    Ok(Some(entries.map(|entry| OsString::from_vec(entry.to_vec())).collect()))
+    let mut found = Hidden::default();
+    for entry in hidden.split(|byte| *byte == 0) {
+        match entry.split_first() {
+            Some((&SECRET, flag)) => found.secrets.push(OsString::from_vec(flag.to_vec())),
+            Some((&SETTING, flag)) => found.settings.push(OsString::from_vec(flag.to_vec())),
+            _ => {}
+        }
+    }
+    Ok(Some(found))
 }
 
 /// Starts this process anew if its command line or environment holds a secret; then it does not return. `wanted` are the
-/// secrets to keep, by their flags; `named` are further variables that programs must not see.
+/// secrets to keep, by their flags; `settings` stood in a file; `named` are further variables that programs must not
+/// see.
 pub(crate) fn hide(
     arguments: &[OsString],
     matches: &ArgMatches,
     wanted: [(&str, Option<&str>); FLAGS.len()],
+    settings: &[OsString],
     named: &[String],
 ) -> Result<()> {
     let shown = |flag: &str| {
@@ -62,10 +84,16 @@ pub(crate) fn hide(
     }
     let mut hidden = Vec::new();
     for (flag, value) in wanted {
-        // One that a file holds is read there again.
+        // The others are among the settings, or in a file that is read again.
         if let Some(value) = value.filter(|_| shown(flag)) {
+            hidden.push(SECRET);
             hidden.extend_from_slice(format!("--{flag}={value}\0").as_bytes());
         }
+    }
+    for flag in settings {
+        hidden.push(SETTING);
+        hidden.extend_from_slice(flag.as_bytes());
+        hidden.push(0);
     }
     // Inherited by the next image, and only by that: no program runs yet.
     let file =

@@ -129,7 +129,19 @@ async fn clients_are_told_of_the_end_and_where_to_go() {
 
 #[test]
 fn a_url_that_clients_cannot_follow_is_refused() {
-    for url in ["", "http://box", "ws://", "elsewhere"] {
+    let junk = [
+        "",
+        "http://box",
+        "ws://",
+        "elsewhere",
+        "ws://?x",
+        "ws://#",
+        "ws:// a",
+        "ws://a:99999",
+        "ws://a:b",
+        "ws://u@a",
+    ];
+    for url in junk.into_iter().chain(["ws://a\n"]) {
         let (status, said) = Launch::new().flags(&["--moved-to", url]).refused();
         assert!(!status.success() && said.contains("--moved-to"), "{url}: {said}");
     }

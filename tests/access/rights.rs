@@ -65,7 +65,7 @@ async fn every_role_sends_every_body_to_every_channel() {
             for (what, number) in others.into_iter().chain(last) {
                 let answer = client.ask(channel, body(number)).await;
                 let lowest = row.lowest(what);
-                let text = format!("{what} needs the role {lowest}, and this session is a {role}");
+                let text = format!("{what} needs the role {lowest}, and this session has the role {role}");
                 let refused = answer == Body::Error(text);
                 assert_eq!(refused, role < lowest, "a {role}'s {what} on {:?}: {answer:?}", row.service);
                 rows += 1;

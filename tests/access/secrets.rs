@@ -24,18 +24,24 @@ for file in mem maps environ auxv; do
   if ( exec 3< /proc/1/$file ) 2>/dev/null; then echo "opened $file"; else echo "closed $file"; fi
 done
 ls /proc/1/fd > /dev/null 2>&1 && echo "opened fd"
+ls -l /proc/self/fd | grep memfd && echo "opened by inheritance"
 id -u; env
 echo scan-is-done
 "#;
 
 #[tokio::test]
 async fn no_program_finds_the_secrets_of_process_1() {
-    let launch = Launch::new()
-        .confined()
-        .flags(&["--token", TOKEN, "--jwt-audience", "box", "--secret-env", "CLOUD_KEY", "--log", "trace"])
-        .env("PID1_JWT_SECRET", JWT_SECRET)
-        .env("CLOUD_KEY", CLOUD)
-        .env("PLAIN", "for everybody");
+    let launch = || Launch::new().confined().env("CLOUD_KEY", CLOUD).env("PLAIN", "for everybody");
+    let flags = ["--jwt-audience", "box", "--secret-env", "CLOUD_KEY", "--log", "trace"];
+    let by_flag = launch().flags(&flags).flags(&["--token", TOKEN]).env("PID1_JWT_SECRET", JWT_SECRET);
+    let url = format!("ws://127.0.0.1/wsv2/{TOKEN}");
+    let by_variable = launch().flags(&flags).flags(&["--jwt-secret", JWT_SECRET]).env("PID1_TOKEN", TOKEN);
+    for launch in [by_flag, by_variable.env("PID1_URL", &url)] {
+        no_program_finds_them(launch).await;
+    }
+}
+
+async fn no_program_finds_them(launch: Launch) {
     let agent = launch.start().await;
     let needles = [TOKEN, JWT_SECRET, CLOUD, PLANTED].join("\n") + "\n";
     std::fs::write(agent.root().join("needles"), needles).unwrap();

@@ -113,6 +113,8 @@ impl Launch {
             .env("HOME", self.home().join("home"))
             .env("LANG", "C.UTF-8")
             .env("RUST_BACKTRACE", "1")
+            // Not the machine's own settings.
+            .env("PID1_CONFIG", "/dev/null")
             .env(MARK, &self.mark)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
@@ -123,6 +125,8 @@ impl Launch {
     /// What runs the binary as process 1 and as `nobody`, who gets the folders and a copy that he may run.
     fn confinement(&self) -> Command {
         let copy = self.home().join("pid1");
+        // One that still runs cannot be written to.
+        let _ = fs::remove_file(&copy);
         fs::copy(binary(), &copy).unwrap();
         for path in [self.home(), &copy] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

@@ -66,8 +66,13 @@ impl Raw {
 
     /// One whose socket holds little that is not read.
     pub async fn narrow(agent: &Agent) -> Raw {
+        Self::narrow_as(agent, agent.token()).await
+    }
+
+    /// As [`narrow`](Raw::narrow), with a token of its own.
+    pub async fn narrow_as(agent: &Agent, token: &str) -> Raw {
         let stream = Self::dial_with(agent, Some(4 << 10)).await.unwrap();
-        Self::ready(Self::upgrade(stream, agent, agent.token()).await).await
+        Self::ready(Self::upgrade(stream, agent, token).await).await
     }
 
     /// A WebSocket, whatever its token is worth.

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{0} is not supported yet")]
     Unsupported(&'static str),
     /// The session's role does not include the right that the body needs.
-    #[error("{body} needs the role {}, and this session is a {role}", needed.lowest_role())]
+    #[error("{body} needs the role {}, and this session has the role {role}", needed.lowest_role())]
     Forbidden {
         /// The body's name in the contract.
         body: &'static str,
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn texts_name_the_facts() {
         let error = Error::Forbidden { body: "input", needed: Right::Write, role: Role::Viewer };
-        assert_eq!(error.to_string(), "input needs the role editor, and this session is a viewer");
+        assert_eq!(error.to_string(), "input needs the role editor, and this session has the role viewer");
         assert_eq!(Error::Unsupported("flush").to_string(), "flush is not supported yet");
         assert_eq!(printable("a\x1b[31m\r\nb"), "a [31m  b");
     }

@@ -7,7 +7,7 @@
 //! terminal has the size of the member who typed last; the size of anybody else is remembered and used as soon as
 //! that member types. So looking on with a phone does not reflow the laptop where the work happens.
 //!
-//! **Life.** A shell that exits while members are attached is started again, at most 3 times in 10 s, then when
+//! **Life.** A shell that exits while members are attached who may type is started again, at most 3 times in 10 s, then when
 //! somebody types. One that exits with nobody attached ends its channel. A named shell that runs with nobody
 //! attached is kept as long as the operator says. Programs in the background survive an `exit` as they do in any
 //! terminal; they are ended with the channel.
@@ -182,7 +182,8 @@ impl Shell {
         }
         let now = Instant::now();
         self.respawns.retain(|then| now.duration_since(*then) < limits::RESPAWN_WINDOW);
-        if self.respawns.len() < limits::RESPAWNS {
+        // Nothing is started for those who only look on.
+        if self.respawns.len() < limits::RESPAWNS && ch.audience().has_writer() {
             self.respawns.push_back(now);
             match self.restart(ch).await {
                 Ok(()) => return,

@@ -38,7 +38,7 @@ fn forged(header: &str, claims: &Claims, key: &[u8]) -> anyhow::Result<String> {
 #[test]
 fn both_algorithms_are_read() -> anyhow::Result<()> {
     let key = SecretKey::generate()?;
-    let reader = Jwt::new(&[key.public()], &[vec![b'k'; SECRET_MIN_BYTES]], "box".into());
+    let reader = Jwt::new(&[key.public()], Some(&[b'k'; SECRET_MIN_BYTES]), "box".into());
     for key in [SigningKey::Ed25519(key), shared()] {
         let admission =
             reader.read(&mint(&key, &claims())?, now()).map_err(|refused| anyhow!(refused.why))?;
@@ -50,7 +50,7 @@ fn both_algorithms_are_read() -> anyhow::Result<()> {
 
 #[test]
 fn the_other_forms_of_claims() -> anyhow::Result<()> {
-    let reader = Jwt::new(&[], &[vec![b'x'; 40], vec![b'k'; SECRET_MIN_BYTES]], "box".into());
+    let reader = Jwt::new(&[], Some(&[b'k'; SECRET_MIN_BYTES]), "box".into());
     let read = |claims: Claims| reader.read(&mint(&shared(), &claims).unwrap_or_default(), now());
     let several = Audience::Several(vec!["other".into(), "box".into()]);
     let role = |claims| read(claims).map(|admission| admission.identity.role);
@@ -63,7 +63,7 @@ fn the_other_forms_of_claims() -> anyhow::Result<()> {
 
 #[test]
 fn what_says_the_wrong_thing_is_refused() {
-    let reader = Jwt::new(&[], &[vec![b'k'; SECRET_MIN_BYTES]], "box".into());
+    let reader = Jwt::new(&[], Some(&[b'k'; SECRET_MIN_BYTES]), "box".into());
     let at = |seconds| Some(Seconds::Whole(seconds));
     for (wrong, why) in [
         (Claims { aud: Audience::One("other".into()), ..claims() }, "not hold \"box\""),
@@ -72,6 +72,8 @@ fn what_says_the_wrong_thing_is_refused() {
         (Claims { exp: None, ..claims() }, "neither"),
         (Claims { exp: None, iat: at(NOW - 3601), ..claims() }, "expired"),
         (Claims { nbf: at(NOW + 61), ..claims() }, "good only in"),
+        (Claims { exp: None, iat: at(NOW - 9999), nbf: at(NOW - 10), ..claims() }, "expired"),
+        (Claims { exp: None, nbf: at(NOW - 10), ..claims() }, "neither"),
         (Claims { exp: at(-1), ..claims() }, "impossible"),
         (Claims { exp: Some(Seconds::Fraction(f64::MIN)), ..claims() }, "impossible"),
         (Claims { role: Some("root".into()), ..claims() }, "no role"),
@@ -87,7 +89,7 @@ fn what_says_the_wrong_thing_is_refused() {
 fn a_key_serves_its_own_algorithm_only() -> anyhow::Result<()> {
     let key = SecretKey::generate()?;
     let public = key.public();
-    let reader = Jwt::new(&[public], &[], "box".into());
+    let reader = Jwt::new(&[public], None, "box".into());
     let hs256 = r#"{"alg":"HS256","typ":"JWT"}"#;
     for token in [
         // The public key is public: with it as the shared key anybody could sign.
@@ -109,9 +111,19 @@ fn a_key_serves_its_own_algorithm_only() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_extension_that_must_be_understood_is_refused() -> anyhow::Result<()> {
+    let reader = Jwt::new(&[], Some(&[b'k'; SECRET_MIN_BYTES]), "box".into());
+    let token = |header: &str| forged(header, &claims(), &[b'k'; SECRET_MIN_BYTES]);
+    assert!(reader.read(&token(r#"{"alg":"HS256"}"#)?, now()).is_ok());
+    let refused = reader.read(&token(r#"{"alg":"HS256","crit":["exp"]}"#)?, now());
+    assert!(refused.is_err_and(|refused| refused.why.contains("crit")));
+    Ok(())
+}
+
+#[test]
 fn a_changed_or_cut_token_is_refused() -> anyhow::Result<()> {
     let key = SecretKey::generate()?;
-    let reader = Jwt::new(&[key.public()], &[], "box".into());
+    let reader = Jwt::new(&[key.public()], None, "box".into());
     let good = mint(&SigningKey::Ed25519(key), &claims())?;
     assert!(reader.read(&good, now()).is_ok());
     for end in 0..good.len() {

@@ -102,6 +102,19 @@ fn what_is_signed_well_and_says_the_wrong_thing_is_refused() -> anyhow::Result<(
             signed(&key, &GovalToken { exp: at(NOW + 9), ..outer(None) }, &authority(1)),
             "no token for a container",
         ),
+        (
+            // A new token around an old one gives it no new life.
+            signed(
+                &key,
+                &GovalToken {
+                    iat: at(NOW),
+                    exp: at(NOW + 99),
+                    ..outer(Some(ReplToken { exp: None, iat: at(NOW - 9999), ..token() }))
+                },
+                &authority(1),
+            ),
+            "expired",
+        ),
         (signed(&key, &token(), &authority(2)), "layout 2"),
         (signed(&key, &token(), &certified), "certificate"),
         (signed(&key, &token(), &unknown), "not known"),

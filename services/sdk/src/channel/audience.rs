@@ -3,6 +3,9 @@
 //! Changed by the actor only; shared with the tasks that read a program's output, which wait here for room. Two
 //! policies: *lossless* output waits for the slowest member (the outbox drops a session that takes nothing for too
 //! long); *terminal* output waits a moment and then skips a member that lags while another keeps up.
+//!
+//! Whoever may only look on is waited for by nobody: on a terminal a viewer who is full is skipped at once, of lossless
+//! output he is dropped at the hard mark. So nothing runs slower because it is watched.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,8 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Member;
-use crate::identity::{ChannelId, SessionId};
+use crate::identity::{ChannelId, Right, SessionId};
 use crate::limits;
+use crate::outbox::Ended;
 
 /// The members of one channel.
 #[derive(Debug, Default)]
@@ -27,6 +31,16 @@ struct Listener {
     member: Member,
     /// While it is skipped: how many bytes of text it has missed.
     skipped_bytes: Option<u64>,
+}
+
+impl Listener {
+    fn is_writer(&self) -> bool {
+        self.member.role().may(Right::Write)
+    }
+
+    fn is_over(&self, mark_bytes: usize) -> bool {
+        self.member.outbox().queued_bytes() > mark_bytes
+    }
 }
 
 impl Audience {
@@ -101,9 +115,22 @@ impl Audience {
         self.lock().iter_mut().find(|listener| listener.member.session() == session)?.skipped_bytes.take()
     }
 
-    /// Waits until every member has room for more; one who takes nothing while others wait is dropped in the end. At
-    /// once if there is nobody. Cancel-safe.
+    /// Whether anybody is there who may do more than look on.
+    pub fn has_writer(&self) -> bool {
+        self.lock().iter().any(Listener::is_writer)
+    }
+
+    /// Waits until every member has room for more; one who takes nothing while others wait is dropped in the end, and a
+    /// viewer who is far behind at once. Does not wait if there is nobody. Cancel-safe.
     pub async fn room_for_all(&self) {
+        for viewer in self.lock().iter().filter(|listener| !listener.is_writer()) {
+            let outbox = viewer.member.outbox();
+            if outbox.queued_bytes() > limits::OUTBOX_HARD_BYTES {
+                let reason =
+                    "too slow for output of which nothing may be left out, and nobody waits for a viewer";
+                outbox.end(Ended::TooSlow(reason.to_owned()));
+            }
+        }
         self.room(true).await;
     }
 
@@ -136,6 +163,11 @@ impl Audience {
     /// they are given back, so that somebody waits for them to catch up. If all lag, waits for them: nothing is
     /// lost for the only member. Cancel-safe: a mark that is not reported back is not made.
     pub async fn room_or_skip(&self) -> Vec<Member> {
+        let viewers =
+            self.skip(|listener| !listener.is_writer() && listener.is_over(limits::OUTBOX_HIGH_BYTES));
+        if !viewers.is_empty() {
+            return viewers;
+        }
         while self.first_full().is_some() {
             let begin: Vec<(SessionId, u64)> =
                 self.lock().iter().map(|l| (l.member.session(), l.member.outbox().taken_bytes())).collect();
@@ -151,32 +183,40 @@ impl Audience {
         Vec::new()
     }
 
-    /// Marks everybody who is full and took little since `begin`, unless that is everybody.
+    /// Marks every writer who is full and took little since `begin`, unless that is all of them.
     fn skip_laggards(&self, begin: &[(SessionId, u64)]) -> Vec<Member> {
-        let mut listeners = self.lock();
         let lags = |listener: &Listener| {
             let outbox = listener.member.outbox();
             let before = begin.iter().find(|(session, _)| *session == listener.member.session());
             let took = before.map_or(u64::MAX, |(_, taken)| outbox.taken_bytes() - taken);
-            let full = outbox.queued_bytes() > limits::OUTBOX_ROOM_BYTES;
-            outbox.ended().is_some() || (full && took < limits::LAGGARD_BYTES)
+            let slow = listener.is_over(limits::OUTBOX_ROOM_BYTES) && took < limits::LAGGARD_BYTES;
+            outbox.ended().is_some() || slow
         };
-        let heard = listeners.iter_mut().filter(|listener| listener.skipped_bytes.is_none());
-        let (laggards, keeping_up): (Vec<_>, Vec<_>) = heard.partition(|listener| lags(listener));
-        if keeping_up.is_empty() {
+        let waited_for = |listener: &Listener| listener.is_writer() && listener.skipped_bytes.is_none();
+        if !self.lock().iter().any(|listener| waited_for(listener) && !lags(listener)) {
             return Vec::new();
         }
+        self.skip(|listener| waited_for(listener) && lags(listener))
+    }
+
+    /// Marks those who are heard and `wanted` as skipped.
+    fn skip(&self, wanted: impl Fn(&Listener) -> bool) -> Vec<Member> {
+        let mut listeners = self.lock();
+        let heard =
+            listeners.iter_mut().filter(|listener| listener.skipped_bytes.is_none() && wanted(listener));
         let mark = |listener: &mut Listener| {
             listener.skipped_bytes = Some(0);
             listener.member.clone()
         };
-        laggards.into_iter().map(mark).collect()
+        heard.map(mark).collect()
     }
 
+    /// The first member that is waited for.
     fn first_full(&self) -> Option<Member> {
         let full = |listener: &&Listener| {
-            listener.skipped_bytes.is_none()
-                && listener.member.outbox().queued_bytes() > limits::OUTBOX_ROOM_BYTES
+            listener.is_writer()
+                && listener.skipped_bytes.is_none()
+                && listener.is_over(limits::OUTBOX_ROOM_BYTES)
                 && listener.member.outbox().ended().is_none()
         };
         self.lock().iter().find(full).map(|listener| listener.member.clone())

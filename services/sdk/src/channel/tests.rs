@@ -136,7 +136,7 @@ async fn a_viewer_starts_nothing_and_changes_nothing() {
     let channel = TestChannel::open::<Probe>(Some("named"));
     let mut viewer = channel.join(Role::Viewer).await;
     let refused = member_text(viewer.ask(input("x")).await);
-    assert_eq!(refused, "input needs the role editor, and this session is a viewer");
+    assert_eq!(refused, "input needs the role editor, and this session has the role viewer");
     let empty = member_text(viewer.ask(Body::Flush(Default::default())).await);
     assert!(empty.contains("nothing runs here") && empty.contains("editor must join"), "{empty}");
     let mut editor = channel.join(Role::Editor).await;
