@@ -138,6 +138,17 @@ impl Engine {
         Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None }
     }
 
+    /// The shell that people get here: the container's own choice, else what is there.
+    pub fn shell(&self) -> OsString {
+        match self.variable("SHELL") {
+            Some(path) if !path.is_empty() => path.to_owned(),
+            _ => {
+                let usual = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
+                usual.into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/sh").into()
+            }
+        }
+    }
+
     /// The container's value of an environment variable.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.config.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())

@@ -1,8 +1,5 @@
 //! One life of the terminal: the shell's process, what of it has been shown, and the past before it.
 
-use std::ffi::OsString;
-use std::path::Path;
-
 use pid1_sdk::process::{Io, Keep, Process, Signal, WindowSize};
 use pid1_sdk::relay::{Policy, relay, skipped_notice};
 use pid1_sdk::{Channel, Result, SessionId, api::command::Body, limits};
@@ -25,8 +22,7 @@ impl Screen {
     /// Starts a shell; its past is that of `earlier`.
     pub(crate) fn start(ch: &Channel<Event>, size: WindowSize, earlier: Option<&Screen>) -> Result<Screen> {
         let engine = ch.engine();
-        let spec =
-            engine.spec(vec![shell(engine.variable("SHELL"))], Vec::new(), Io::Terminal(size), Keep::Tail);
+        let spec = engine.spec(vec![engine.shell()], Vec::new(), Io::Terminal(size), Keep::Tail);
         let process = engine.processes().start(spec)?;
         let life = earlier.map_or(0, |earlier| earlier.life + 1);
         relay(ch, process.stdout(), 0, Policy::Terminal, move |piece| Event::Terminal(life, piece));
@@ -92,17 +88,6 @@ fn last_lines(before: &str, now: &str) -> String {
     };
     all.drain(..by_lines.max(by_bytes));
     all
-}
-
-/// The container's own choice, else what is there.
-fn shell(wanted: Option<&std::ffi::OsStr>) -> OsString {
-    let there = |path: &&str| Path::new(path).exists();
-    match wanted {
-        Some(path) if !path.is_empty() => path.to_owned(),
-        _ => {
-            ["/bin/bash", "/usr/bin/bash", "/bin/sh"].iter().copied().find(there).unwrap_or("/bin/sh").into()
-        }
-    }
 }
 
 #[cfg(test)]
