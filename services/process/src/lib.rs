@@ -13,6 +13,7 @@
 //! not given) after its last member has left, and so is its end, for whoever comes back to ask.
 
 mod feed;
+mod seats;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -22,20 +23,24 @@ use pid1_sdk::api::{
     ProcessStdinTaken, ResizeTerm, command::Body, process_attach::Target,
 };
 use pid1_sdk::channel::Timer;
-use pid1_sdk::process::{Io, Keep, Process, ProcessId, Signal, StopCause, WindowSize};
-use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, SessionId, unsupported};
+use pid1_sdk::process::{Io, Keep, Process, ProcessId, Signal, Stdin, StdinError, StopCause, WindowSize};
+use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, limits, unsupported};
 
 use feed::{Feed, Position};
+use seats::Seats;
 
 /// How long a program outlives its last member if `keepSeconds` is not given: time to come back from a lost
 /// connection.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// Longest name of a writer: room for any random identifier, and small enough to remember many.
+const WRITER_BYTES: usize = 64;
+
 /// The program of one channel.
 #[derive(Debug, Default)]
 pub struct Programs {
     bound: Option<Bound>,
-    feeds: Vec<(SessionId, Feed)>,
+    seats: Seats,
     /// Runs while nobody is attached.
     vacancy: Option<Timer>,
 }
@@ -45,19 +50,24 @@ struct Bound {
     process: Process,
     /// Whether this channel started it, and so ends it.
     own: bool,
-    /// Bytes of input taken from members who count them.
-    stdin_taken: u64,
     keep: Duration,
+    /// Runs while the program may.
+    _limit: Option<Timer>,
 }
 
-/// Nobody has been attached for as long as the program is kept.
-#[derive(Debug)]
-pub struct Abandoned;
+/// What the service's own timers report.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// Nobody has been attached for as long as the program is kept.
+    Abandoned,
+    /// The program has run for as long as it may.
+    TimeIsUp,
+}
 
 impl Service for Programs {
-    type Event = Abandoned;
+    type Event = Event;
 
-    async fn open(_ch: &mut Channel<Abandoned>) -> Result<Self> {
+    async fn open(_ch: &mut Channel<Event>) -> Result<Self> {
         Ok(Programs::default())
     }
 
@@ -71,11 +81,11 @@ impl Service for Programs {
         }
     }
 
-    async fn command(&mut self, ch: &mut Channel<Abandoned>, from: &Member, body: Body) -> Result<Reply> {
+    async fn command(&mut self, ch: &mut Channel<Event>, from: &Member, body: Body) -> Result<Reply> {
         match body {
             Body::ProcessStart(request) => self.start(ch, from, request),
             Body::ProcessAttach(request) => self.attach_to(ch, from, request),
-            Body::ProcessStdin(input) => self.type_in(ch, input),
+            Body::ProcessStdin(input) => self.type_in(ch, from, input),
             Body::ProcessSignal(request) => {
                 let signal = Signal::try_from(request.signal)
                     .map_err(|_| Error::new(format!("process: there is no signal {}", request.signal)))?;
@@ -101,26 +111,33 @@ impl Service for Programs {
         }
     }
 
-    async fn attach(&mut self, _ch: &mut Channel<Abandoned>, _member: &Member) {
+    async fn attach(&mut self, _ch: &mut Channel<Event>, _member: &Member) {
         self.vacancy = None;
     }
 
-    async fn detach(&mut self, ch: &mut Channel<Abandoned>, member: &Member) {
-        self.feeds.retain(|(session, _)| *session != member.session());
+    async fn detach(&mut self, ch: &mut Channel<Event>, member: &Member) {
+        self.seats.leave(member.session());
         if ch.audience().is_empty() {
             let keep = self.bound.as_ref().map_or(Duration::ZERO, |bound| bound.keep);
-            self.vacancy = Some(ch.after(keep, Abandoned));
+            self.vacancy = Some(ch.after(keep, Event::Abandoned));
         }
     }
 
-    async fn event(&mut self, ch: &mut Channel<Abandoned>, Abandoned: Abandoned) {
-        // Unless somebody came back while this was on its way.
-        if self.vacancy.is_some() {
-            ch.close_if_empty();
+    async fn event(&mut self, ch: &mut Channel<Event>, event: Event) {
+        match (event, &self.bound) {
+            // Unless somebody came back while this was on its way.
+            (Event::Abandoned, _) if self.vacancy.is_some() => {
+                ch.close_if_empty();
+            }
+            // What a program that ended in time left running goes on, as it may without a limit.
+            (Event::TimeIsUp, Some(bound)) if bound.process.try_exit().is_none() => {
+                bound.process.stop(StopCause::Timeout);
+            }
+            _ => {}
         }
     }
 
-    async fn close(&mut self, _ch: &mut Channel<Abandoned>) {
+    async fn close(&mut self, _ch: &mut Channel<Event>) {
         if let Some(Bound { process, own: true, .. }) = &self.bound {
             process.stop(StopCause::Closed);
         }
@@ -133,12 +150,19 @@ impl Programs {
         Ok(&bound.process)
     }
 
-    fn start(&mut self, ch: &mut Channel<Abandoned>, from: &Member, request: ProcessStart) -> Result<Reply> {
+    fn start(&mut self, ch: &mut Channel<Event>, from: &Member, request: ProcessStart) -> Result<Reply> {
+        if let (Some(attach), Some(_)) = (request.or_attach, &self.bound) {
+            let position = self.position(&attach);
+            return self.feed(ch, from, request.writer, position, true);
+        }
         self.must_be_free()?;
-        if request.args.is_empty() {
+        let mut args: Vec<OsString> = request.args.into_iter().map(OsString::from).collect();
+        if args.is_empty() && request.terminal.is_some() {
+            args.push(ch.engine().shell());
+        }
+        if args.is_empty() {
             return Err(Error::new("process: args is empty: nothing to run"));
         }
-        let args = request.args.into_iter().map(OsString::from).collect();
         let env = request.env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let io = match request.terminal {
             Some(size) => Io::Terminal(WindowSize::clamped(size.rows, size.cols)),
@@ -154,35 +178,46 @@ impl Programs {
             0 => KEEP,
             seconds => Duration::from_secs(seconds.into()),
         };
-        self.bind(ch, from, Bound { process, own: true, stdin_taken: 0, keep }, Position::default())
+        let limit = match request.timeout_ms {
+            0 => None,
+            millis => Some(ch.after(Duration::from_millis(millis), Event::TimeIsUp)),
+        };
+        self.bound = Some(Bound { process, own: true, keep, _limit: limit });
+        self.feed(ch, from, request.writer, Position::default(), false)
     }
 
-    fn attach_to(
-        &mut self,
-        ch: &mut Channel<Abandoned>,
-        from: &Member,
-        request: ProcessAttach,
-    ) -> Result<Reply> {
-        let position = Position { stdout: request.stdout_from, stderr: request.stderr_from };
-        let Some(target) = request.target else {
-            return self.feed(ch, from, position);
-        };
-        self.must_be_free()?;
-        let table = ch.engine().processes();
-        let found = match target {
-            Target::Id(id) => table.by_id(ProcessId(id)),
-            Target::Pid(pid) => table.by_pid(pid),
-        };
-        let process = found.ok_or_else(|| {
-            let wanted = match target {
-                Target::Id(id) => format!("id {id}"),
-                Target::Pid(pid) => format!("pid {pid}"),
+    fn attach_to(&mut self, ch: &mut Channel<Event>, from: &Member, request: ProcessAttach) -> Result<Reply> {
+        if let Some(target) = request.target {
+            self.must_be_free()?;
+            let table = ch.engine().processes();
+            let found = match target {
+                Target::Id(id) => table.by_id(ProcessId(id)),
+                Target::Pid(pid) => table.by_pid(pid),
             };
-            Error::new(format!(
-                "process: no program with {wanted} was started by this agent; processList shows all"
-            ))
-        })?;
-        self.bind(ch, from, Bound { process, own: false, stdin_taken: 0, keep: Duration::ZERO }, position)
+            let process = found.ok_or_else(|| {
+                let wanted = match target {
+                    Target::Id(id) => format!("id {id}"),
+                    Target::Pid(pid) => format!("pid {pid}"),
+                };
+                Error::new(format!(
+                    "process: no program with {wanted} was started by this agent; processList shows all"
+                ))
+            })?;
+            // Kept so that whoever types into it from here finds its place again.
+            self.bound = Some(Bound { process, own: false, keep: KEEP, _limit: None });
+        }
+        let position = self.position(&request);
+        self.feed(ch, from, request.writer, position, true)
+    }
+
+    /// Where a newcomer begins.
+    fn position(&self, wanted: &ProcessAttach) -> Position {
+        let mut from = Position { stdout: wanted.stdout_from, stderr: wanted.stderr_from };
+        if let (true, Some(bound)) = (wanted.scrollback, &self.bound) {
+            let log = bound.process.stdout();
+            (from.stdout, _) = log.tail(log.end_offset(), limits::SCROLLBACK_LINES, limits::SCROLLBACK_BYTES);
+        }
+        from
     }
 
     fn must_be_free(&self) -> Result<()> {
@@ -195,36 +230,38 @@ impl Programs {
         }
     }
 
-    fn bind(
-        &mut self,
-        ch: &mut Channel<Abandoned>,
-        from: &Member,
-        bound: Bound,
-        position: Position,
-    ) -> Result<Reply> {
-        self.bound = Some(bound);
-        self.feed(ch, from, position)
-    }
-
     /// Sends the output to `from`, from `position` on; a feed that it had is replaced.
-    fn feed(&mut self, ch: &mut Channel<Abandoned>, from: &Member, position: Position) -> Result<Reply> {
-        let Some(Bound { process, own, stdin_taken, .. }) = &self.bound else { return Err(nothing_here()) };
+    fn feed(
+        &mut self,
+        ch: &mut Channel<Event>,
+        from: &Member,
+        writer: String,
+        position: Position,
+        found: bool,
+    ) -> Result<Reply> {
+        let Some(Bound { process, own, .. }) = &self.bound else { return Err(nothing_here()) };
+        if writer.len() > WRITER_BYTES {
+            return Err(Error::new(format!(
+                "process: the name of a writer has at most {WRITER_BYTES} bytes, not {}",
+                writer.len()
+            )));
+        }
         let started = ProcessStarted {
             id: process.id().0,
             pid: process.pid(),
-            stdin_taken: *stdin_taken,
+            stdin_taken: self.seats.taken(&writer),
             terminal: terminal_size(process),
+            found,
         };
         // Answered before the feed exists: a client learns which program it is before it gets its output.
         ch.ticket().answer(Body::ProcessStarted(started));
-        self.feeds.retain(|(session, _)| *session != from.session());
-        self.feeds.push((from.session(), Feed::start(ch, from, process, *own, position)));
+        self.seats.seat(from.session(), writer, Feed::start(ch, from, process, *own, position));
         Ok(Reply::Later)
     }
 
-    fn type_in(&mut self, ch: &mut Channel<Abandoned>, input: ProcessStdin) -> Result<Reply> {
-        let bound = self.bound.as_mut().ok_or_else(nothing_here)?;
-        let (stdin, taken) = (bound.process.stdin(), bound.stdin_taken);
+    fn type_in(&mut self, ch: &mut Channel<Event>, from: &Member, input: ProcessStdin) -> Result<Reply> {
+        let stdin = self.process()?.stdin().clone();
+        let taken = self.seats.taken_from(from.session());
         let known = match input.offset {
             None => 0,
             Some(offset) => taken.checked_sub(offset).ok_or_else(|| {
@@ -237,28 +274,38 @@ impl Programs {
         let fresh = input.data.slice(input.data.len().min(usize::try_from(known).unwrap_or(usize::MAX))..);
         let fresh_bytes = fresh.len() as u64;
         if fresh_bytes > 0 {
-            stdin
-                .push(fresh)
-                .map_err(|error| Error::new(format!("process: {error}; {taken} bytes were taken so far")))?;
-        }
-        if input.offset.is_some() {
-            bound.stdin_taken += fresh_bytes;
+            match stdin.push(fresh) {
+                Ok(()) if input.offset.is_some() => *taken += fresh_bytes,
+                Ok(()) => {}
+                // Somebody else filled it. Whoever counts learns, once there is room, from where to send again.
+                Err(StdinError::Full) if input.offset.is_some() && !stdin.has_room() => {
+                    return Ok(answer_with_room(ch, &stdin, *taken));
+                }
+                Err(error) => {
+                    return Err(Error::new(format!("process: {error}; {taken} bytes were taken so far")));
+                }
+            }
         }
         if input.eof {
             stdin.close();
         }
-        let answer = Body::ProcessStdinTaken(ProcessStdinTaken { offset: bound.stdin_taken });
-        if stdin.has_room() {
-            return Ok(Reply::now(answer));
-        }
         // The client waits for this before it sends more; signals and the like still get through.
-        let (room, ticket) = (stdin.room(), ch.ticket());
-        ch.spawn(async move {
-            room.await;
-            ticket.answer(answer);
-        });
-        Ok(Reply::Later)
+        Ok(answer_with_room(ch, &stdin, *taken))
     }
+}
+
+/// Says how much was taken, as soon as there is room for more.
+fn answer_with_room(ch: &mut Channel<Event>, stdin: &Stdin, taken: u64) -> Reply {
+    let answer = Body::ProcessStdinTaken(ProcessStdinTaken { offset: taken });
+    if stdin.has_room() {
+        return Reply::now(answer);
+    }
+    let (room, ticket) = (stdin.room(), ch.ticket());
+    ch.spawn(async move {
+        room.await;
+        ticket.answer(answer);
+    });
+    Reply::Later
 }
 
 fn nothing_here() -> Error {
