@@ -1,15 +1,19 @@
 //! The command line. `serve` runs the agent; the others are clients of one.
 
+mod attach;
+mod console;
+mod detach;
 mod exec;
 mod help;
 mod parse;
+mod terminal;
 mod toast;
 mod token;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogArgs, LogFormat, ServeArgs};
@@ -37,7 +41,9 @@ enum Verb {
     /// Run the agent [the default]
     Serve(Box<ServeArgs>),
     /// Run a command where an agent is, with stdin, stdout, stderr and exit status as if it ran here
-    Exec(ExecArgs),
+    Exec(Box<exec::ExecArgs>),
+    /// Share a terminal where an agent is: it runs on when you leave, and is there when you come back
+    Attach(Box<attach::AttachArgs>),
     /// Show a message to everybody who is connected to an agent
     Toast(toast::ToastArgs),
     /// Make tokens, and keys to sign them with
@@ -50,18 +56,6 @@ enum Verb {
     Man,
 }
 
-#[derive(Args, Debug)]
-struct ExecArgs {
-    /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
-    // Parsed later: an error of clap's would show the token.
-    #[arg(env = "PID1_URL", hide_env_values = true)]
-    url: String,
-
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<String>,
-}
-
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = match parse::command_line() {
@@ -71,7 +65,8 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => serve(cli.serve),
         Some(Verb::Serve(args)) => serve(*args),
-        Some(Verb::Exec(args)) => exec::run(&args.url, args.command),
+        Some(Verb::Exec(args)) => exec::run(*args),
+        Some(Verb::Attach(args)) => attach::run(*args),
         Some(Verb::Toast(args)) => done(toast::run(args)),
         Some(Verb::Token(args)) => done(token::run(args)),
         Some(Verb::Services) => services(),

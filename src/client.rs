@@ -1,6 +1,11 @@
-//! A small client of the WebSocket door: what `pid1 exec` is made of, and the tests.
+//! A client of the WebSocket door: what `pid1 exec` and `pid1 attach` are made of, and the tests.
+//!
+//! [`Client`] is one connection. [`Remote`] is one program that outlives connections.
 
 mod address;
+mod controls;
+mod follow;
+mod remote;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,15 +17,25 @@ use pid1_sdk::api::{
     Command, OpenChannel, OpenChannelRes, command::Body, container_state, open_channel::Action,
     open_channel_res,
 };
+use pid1_sdk::error::printable;
 use prost::Message as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
 
 pub use address::Address;
+pub use controls::{Controls, Leave};
+pub use remote::{End, Event, Program, Remote, Wanted};
 
 /// How long connecting may take, until the agent says it is ready.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Redirects that are followed one after the other; more are a circle.
+const REDIRECTS: usize = 5;
+
+/// WebSocket close codes after which the same would happen again: protocol error, inconsistent data, policy (the
+/// token), message too big.
+const FINAL_CLOSE_CODES: [u16; 4] = [1002, 1007, 1008, 1009];
 
 /// Why a client's call failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +56,31 @@ pub enum ClientError {
         /// The system's reason.
         why: String,
     },
-    /// The agent said no.
+    /// The agent said no, and would say it again.
     #[error("{0}")]
     Refused(String),
+    /// The program could not be started.
+    #[error("{0}")]
+    NotStarted(String),
+    /// The agent wants us to connect elsewhere.
+    #[error("the agent sends us to {to}")]
+    Redirected {
+        /// Where.
+        to: String,
+    },
     /// Our own output cannot be written.
     #[error("cannot write the command's output here: {0}")]
     Output(#[source] std::io::Error),
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(String),
+}
+
+impl ClientError {
+    /// Whether trying again may help: the network failed, nobody refused.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, ClientError::Connect { .. } | ClientError::Lost(_))
+    }
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -73,8 +104,20 @@ pub struct Sender(SplitSink<Socket, Message>);
 pub struct Receiver(SplitStream<Socket>);
 
 impl Client {
-    /// Connects and waits until the agent is ready.
+    /// Connects and waits until the agent is ready; goes where it is sent.
     pub async fn connect(address: &Address) -> Result<Client, ClientError> {
+        let mut address = address.clone();
+        for _ in 0..REDIRECTS {
+            match Self::connect_there(&address).await {
+                Err(ClientError::Redirected { to }) => address = address.moved(&to)?,
+                other => return other,
+            }
+        }
+        let last = address.host_and_port();
+        Err(ClientError::Refused(format!("sent elsewhere {REDIRECTS} times, at last to {last}: a circle")))
+    }
+
+    async fn connect_there(address: &Address) -> Result<Client, ClientError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, Self::connect_unbounded(address)).await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(ClientError::Connect {
@@ -91,12 +134,18 @@ impl Client {
         let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config))
             .await
             .map_err(|error| match error {
-                tungstenite::Error::Http(answer) => ClientError::Refused(format!(
-                    "{} answered {}: {}",
-                    address.host_and_port(),
-                    answer.status(),
-                    String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).trim()
-                )),
+                tungstenite::Error::Http(answer) => {
+                    let status = answer.status();
+                    let said = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default());
+                    let text =
+                        printable(&format!("{} answered {status}: {}", address.host_and_port(), said.trim()));
+                    // A proxy whose agent is just being started says 502.
+                    if status.is_server_error() || status.as_u16() == 429 {
+                        ClientError::Lost(text)
+                    } else {
+                        ClientError::Refused(text)
+                    }
+                }
                 other => ClientError::Lost(other.to_string()),
             })?;
         let (sender, receiver) = socket.split();
@@ -189,11 +238,22 @@ impl Receiver {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
-                    return Command::decode(bytes)
-                        .map_err(|error| ClientError::Lost(format!("the agent sent no Command: {error}")));
+                    let command = Command::decode(bytes)
+                        .map_err(|error| ClientError::Lost(format!("the agent sent no Command: {error}")))?;
+                    match command.body {
+                        Some(Body::Redirect(redirect)) if command.channel == 0 => {
+                            return Err(ClientError::Redirected { to: printable(&redirect.url) });
+                        }
+                        Some(Body::FirewallDenied(_)) => {
+                            return Err(ClientError::Refused(
+                                "the agent runs without the restrictions that this token demands".to_owned(),
+                            ));
+                        }
+                        _ => return Ok(command),
+                    }
                 }
-                Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1008 => {
-                    return Err(ClientError::Refused(close.reason.to_string()));
+                Some(Ok(Message::Close(Some(close)))) if FINAL_CLOSE_CODES.contains(&close.code.into()) => {
+                    return Err(ClientError::Refused(printable(&close.reason)));
                 }
                 Some(Ok(Message::Close(close))) => {
                     let why =

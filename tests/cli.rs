@@ -133,7 +133,7 @@ async fn an_end_of_input_reaches_the_command() {
 #[tokio::test]
 async fn a_command_ends_with_whoever_ran_it() {
     let agent = Agent::with(&["--stop-grace", "1"]).await;
-    let mut running = exec(&agent, &["sleep", "8702"]).spawn().unwrap();
+    let mut running = exec(&agent, &["sleep", "8702"]).env("PID1_EXEC_RECONNECT", "1").spawn().unwrap();
     eventually("it runs", SOON, || !named(&agent.programs(), "sleep 8702").is_empty()).await;
     running.kill().unwrap();
     running.wait().unwrap();
@@ -143,7 +143,8 @@ async fn a_command_ends_with_whoever_ran_it() {
 #[tokio::test]
 async fn an_agent_that_dies_is_said_to_be_gone() {
     let mut agent = Agent::start().await;
-    let running = exec(&agent, &["sleep", "8703"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = exec(&agent, &["sleep", "8703"]);
+    let running = running.env("PID1_EXEC_RECONNECT", "1").stderr(Stdio::piped()).spawn().unwrap();
     eventually("it runs", SOON, || !named(&agent.programs(), "sleep 8703").is_empty()).await;
     agent.kill().await;
     let output = running.wait_with_output().unwrap();
@@ -196,7 +197,7 @@ fn help_and_lists() {
     let output = pid1(&["--help"]).output().unwrap();
     let help = text(&output.stdout);
     assert!(output.status.success());
-    for word in ["serve", "exec", "services", "--listen", "--token-file", "--state-dir"] {
+    for word in ["serve", "exec", "attach", "services", "--listen", "--token-file", "--state-dir"] {
         assert!(help.contains(word), "{word} is not in the help");
     }
     let version = text(&pid1(&["--version"]).output().unwrap().stdout);

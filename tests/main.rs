@@ -11,9 +11,11 @@
 )]
 
 mod access;
+mod attach;
 mod cli;
 mod contract;
 mod end;
+mod exec;
 mod fields;
 mod hostile;
 mod http;

@@ -7,8 +7,10 @@ mod agent;
 mod http;
 mod peer;
 mod proc_fs;
+mod proxy;
 mod raw;
 mod rng;
+mod screen;
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,10 @@ pub use agent::{Agent, Launch, binary};
 pub use http::{http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
 pub use proc_fs::{marked, named, wrote_bytes};
+pub use proxy::Proxy;
 pub use raw::{BINARY, CLOSE, FINAL, PING, PONG, Raw, TEXT, wrapped};
 pub use rng::Rng;
+pub use screen::Screen;
 
 /// For whatever should take a moment: ten times a second, and more for a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);

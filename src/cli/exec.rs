@@ -1,174 +1,153 @@
 //! `pid1 exec`: a command where an agent is, as if it ran here. Byte for byte, through the `process` service.
 
-use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pid1_sdk::api::{
-    Command, Ping, ProcessExited, ProcessOutput, ProcessStart, ProcessStdin, ProcessStream, command::Body,
-    open_channel::Action, process_exited::Status,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use clap::Args;
+use pid1_sdk::api::{ProcessStart, ResizeTerm, process_exited::Cause};
 
+use super::console::{self, Console, EXIT_NO_AGENT, Ended, say};
+use super::detach::DetachKeys;
 use super::fail;
-use crate::client::{Address, Client, ClientError, Receiver, Sender};
+use super::terminal::{self, RawMode};
+use crate::client::{Address, Program, Wanted};
 
-/// What shells and ssh use for "the other side could not be reached".
-const EXIT_NO_AGENT: u8 = 255;
+/// As `timeout` says it.
+const EXIT_TIMED_OUT: u8 = 124;
 
-/// The command was not found, as shells say it.
-const EXIT_NOT_FOUND: u8 = 127;
+/// The least that a command outlives its connection: the service counts in seconds, and 0 means its own default.
+const KEEP_LEAST: u32 = 1;
 
-/// The command was found and cannot be run, as shells say it.
-const EXIT_NOT_RUN: u8 = 126;
+/// A window nobody knows the size of.
+const UNKNOWN_SIZE: (u16, u16) = (24, 80);
 
-/// Input sent in one message.
-const CHUNK_BYTES: usize = 64 << 10;
+#[derive(Args, Debug)]
+pub(super) struct ExecArgs {
+    /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
+    // Parsed later: an error of clap's would show the token.
+    #[arg(env = "PID1_URL", hide_env_values = true)]
+    url: String,
 
-/// Messages of input on the way: half of what the agent keeps for a program that does not read.
-const CHUNKS_IN_FLIGHT: usize = 8;
+    /// Give the command a terminal; with ours, every key goes to it
+    #[arg(short, long, env = "PID1_EXEC_TTY")]
+    tty: bool,
 
-/// How often we show that we are there: more often than an agent looks that is told to look often.
-const ALIVE: Duration = Duration::from_secs(1);
+    /// Set a variable for the command, or with NAME alone pass ours on; may be repeated
+    #[arg(short, long = "env", env = "PID1_EXEC_ENV", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
 
-/// The `ref` of every message of input.
-const INPUT: &str = "stdin";
+    /// Where the command starts; from the workspace if relative [default: the workspace]
+    #[arg(short = 'w', long, env = "PID1_EXEC_CWD", value_name = "DIR")]
+    cwd: Option<String>,
 
-pub(super) fn run(url: &str, command: Vec<String>) -> ExitCode {
-    let address: Address = match url.parse() {
-        Ok(address) => address,
-        Err(error) => return fail(&format!("{error}"), EXIT_NO_AGENT),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.to_string(), EXIT_NO_AGENT),
-    };
-    let result = runtime.block_on(exec(&address, command));
-    // A read of stdin that nobody needs any more must not keep us.
-    runtime.shutdown_background();
-    match result {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => fail(&error.to_string(), EXIT_NO_AGENT),
-    }
+    /// Stop the command, with all it started, after so many seconds; the status is then 124. The agent sees to it, so
+    /// it holds when the connection is lost, too
+    #[arg(long, env = "PID1_EXEC_TIMEOUT", value_name = "SECONDS", value_parser = some_seconds)]
+    timeout: Option<Duration>,
+
+    /// How long a lost connection is tried again, in seconds; the command runs on meanwhile, and at most as long
+    #[arg(long, env = "PID1_EXEC_RECONNECT", value_name = "SECONDS", value_parser = seconds, default_value = "60")]
+    reconnect: Duration,
+
+    /// With --tty: keys that leave the command running, such as ctrl-p,ctrl-q [default: none]
+    #[arg(long, env = "PID1_EXEC_DETACH_KEYS", value_name = "KEYS", requires = "tty")]
+    detach_keys: Option<DetachKeys>,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
 }
 
-async fn exec(address: &Address, command: Vec<String>) -> Result<u8, ClientError> {
-    let mut client = Client::connect(address).await?;
-    let (channel, _) = client.open("process", "", Action::Create).await?;
-    let start = ProcessStart { args: command, ..ProcessStart::default() };
-    match client.request(channel, Body::ProcessStart(start)).await? {
-        Body::ProcessStarted(_) => {}
-        Body::Error(error) => {
-            // The text is all that the protocol carries; of the folder, `chdir` speaks.
-            let missing = error.contains("not found") || error.contains("no such file");
-            let status = if missing && error.starts_with("exec:") { EXIT_NOT_FOUND } else { EXIT_NOT_RUN };
-            fail(&error, status);
-            return Ok(status);
-        }
-        other => {
-            return Err(ClientError::Refused(format!("the agent answered {} to processStart", other.name())));
-        }
-    }
-    let (sender, receiver, early) = client.split();
-    let window = Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT));
-    let sending = async {
-        send_input(sender, channel, &window).await;
-        std::future::pending().await // the program's end is the end, not ours
+pub(super) fn run(args: ExecArgs) -> ExitCode {
+    let prepared = args.url.parse::<Address>().map_err(|error| error.to_string());
+    let prepared = prepared.and_then(|address| Ok((address, random_name()?, random_name()?)));
+    let (address, channel, writer) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(&error, EXIT_NO_AGENT),
     };
-    tokio::select! {
-        status = receive(receiver, early, &window) => status,
-        status = sending => status,
-    }
+    let mut env = if args.tty { terminal::environment() } else { Vec::new() };
+    env.extend(args.env);
+    let detachable = args.detach_keys.is_some();
+    let start = ProcessStart {
+        args: args.command,
+        env: env.into_iter().collect(),
+        cwd: args.cwd.unwrap_or_default(),
+        terminal: args.tty.then(window),
+        // Whoever can come back finds it; otherwise it must not run longer than we may need to.
+        keep_seconds: if detachable { u32::MAX } else { whole_seconds(args.reconnect).max(KEEP_LEAST) },
+        timeout_ms: args.timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        ..ProcessStart::default()
+    };
+    let channel = format!("exec-{channel}");
+    let come_back = format!("the command runs on: pid1 attach --name {channel}");
+    let wanted = Wanted {
+        channel,
+        program: Program::Start(Box::new(start)),
+        writer,
+        shared: false,
+        patience: Some(args.reconnect),
+    };
+    let raw = if args.tty && terminal::is_terminal() {
+        match RawMode::enter() {
+            Ok(raw) => Some(raw),
+            Err(error) => return fail(&format!("cannot use this terminal: {error}"), EXIT_NO_AGENT),
+        }
+    } else {
+        None
+    };
+    let console = Console { raw, keys: args.detach_keys, forwards: true, exact: true, come_back };
+    console::run(address, wanted, console, |end| match end {
+        Ended::Program(exited) if exited.cause() == Cause::TimedOut => {
+            let limit = args.timeout.unwrap_or_default().as_secs_f64();
+            say(&format!("the command was stopped: it had run for {limit} s, as --timeout allows"));
+            Some(ExitCode::from(EXIT_TIMED_OUT))
+        }
+        _ => None,
+    })
 }
 
-/// Sends stdin to its end. If the program or the agent wants no more of it, that is no failure: the other side says
-/// how things end. Never returns while the connection lives.
-async fn send_input(mut sender: Sender, channel: i32, window: &Semaphore) {
-    let mut stdin = tokio::io::stdin();
-    let mut alive = tokio::time::interval(ALIVE);
-    let (mut offset, mut eof) = (0, false);
-    loop {
-        let mut data = bytes::BytesMut::with_capacity(if eof { 0 } else { CHUNK_BYTES });
-        let read = async {
-            let Ok(place) = window.acquire().await else { return true };
-            let more = matches!(stdin.read_buf(&mut data).await, Ok(1..));
-            place.forget(); // given back when the agent has taken it
-            !more
-        };
-        let sent = tokio::select! {
-            ended = read, if !eof => {
-                eof = ended;
-                let size = data.len() as u64;
-                let input = ProcessStdin { offset: Some(offset), data: data.freeze(), eof };
-                offset += size;
-                sender.send(channel, INPUT.to_owned(), Body::ProcessStdin(input)).await
+/// The size of our window, for a terminal there.
+pub(super) fn window() -> ResizeTerm {
+    let (rows, cols) = terminal::size().unwrap_or(UNKNOWN_SIZE);
+    ResizeTerm { rows: rows.into(), cols: cols.into() }
+}
+
+/// A name nobody can guess: 128 bits.
+pub(super) fn random_name() -> Result<String, String> {
+    let number = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?)));
+    let (high, low) = number.map_err(|error| format!("no random numbers for a name: {error}"))?;
+    Ok(format!("{high:016x}{low:016x}"))
+}
+
+/// `NAME=VALUE`, or `NAME` for ours.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => match std::env::var(text) {
+            Ok(value) => (text, value),
+            Err(std::env::VarError::NotPresent) => {
+                return Err(format!("there is no {text} in our own environment: give {text}=VALUE"));
             }
-            // While our own output is not taken we read nothing, so the agent's pings go unanswered.
-            _ = alive.tick() => sender.send(0, String::new(), Body::Ping(Ping {})).await,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-}
-
-async fn receive(
-    mut receiver: Receiver,
-    early: impl IntoIterator<Item = Command>,
-    window: &Semaphore,
-) -> Result<u8, ClientError> {
-    let mut early = early.into_iter();
-    loop {
-        let command = match early.next() {
-            Some(command) => command,
-            None => receiver.next().await?,
-        };
-        if command.r#ref == INPUT {
-            window.add_permits(1);
-        }
-        match command.body {
-            Some(Body::ProcessOutput(output)) => match show(&output).await {
-                Ok(()) => {}
-                // Whoever read our output has gone; a program run here would have been told by SIGPIPE.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(128 + 13),
-                Err(error) => return Err(ClientError::Output(error)),
-            },
-            Some(Body::ProcessGap(gap)) => {
-                let missing = gap.to - gap.from;
-                return Err(ClientError::Lost(format!(
-                    "{missing} bytes of output were dropped before we took them"
-                )));
+            Err(std::env::VarError::NotUnicode(_)) => {
+                return Err(format!("our own {text} is no text: give {text}=VALUE"));
             }
-            Some(Body::ProcessExited(exited)) => return Ok(status(&exited)),
-            _ => {}
-        }
-    }
-}
-
-/// Writes as fast as our own reader takes it; meanwhile nothing more is taken from the agent, which holds the command
-/// back as a pipe would.
-async fn show(output: &ProcessOutput) -> io::Result<()> {
-    match output.stream() {
-        ProcessStream::Stdout => {
-            let mut stdout = tokio::io::stdout();
-            stdout.write_all(&output.data).await?;
-            stdout.flush().await
-        }
-        ProcessStream::Stderr => {
-            let mut stderr = tokio::io::stderr();
-            stderr.write_all(&output.data).await?;
-            stderr.flush().await
-        }
-    }
-}
-
-fn status(exited: &ProcessExited) -> u8 {
-    let status = match exited.status {
-        Some(Status::Code(code)) => code,
-        Some(Status::Signal(signal)) => 128 + signal,
-        None => i32::from(EXIT_NO_AGENT),
+        },
     };
-    u8::try_from(status).unwrap_or(EXIT_NO_AGENT)
+    if name.is_empty() { Err("give NAME=VALUE, or NAME".to_owned()) } else { Ok((name.to_owned(), value)) }
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "give a number of seconds, such as 2.5".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|_| "give a number of seconds that can pass".to_owned())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        none if none.as_millis() == 0 => Err("give more than 0 seconds, or leave it out".to_owned()),
+        some => Ok(some),
+    }
+}
+
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

@@ -69,6 +69,15 @@ impl Address {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// The agent at another origin, such as `ws://HOST:PORT`, with the same token.
+    pub(super) fn moved(&self, origin: &str) -> Result<Address, ClientError> {
+        let rest = origin.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let scheme = if origin.starts_with("https:") || origin.starts_with("wss:") { "wss" } else { "ws" };
+        let token = utf8_percent_encode(&self.token, NON_ALPHANUMERIC);
+        format!("{scheme}://{authority}/wsv2/{token}").parse()
+    }
+
     pub(super) fn websocket_url(&self) -> String {
         format!("ws://{}/wsv2/{}", self.host_and_port(), utf8_percent_encode(&self.token, NON_ALPHANUMERIC))
     }
@@ -132,6 +141,20 @@ mod tests {
             "wss://b/wsv2/t",
         ] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moved_agent_has_the_same_token() {
+        let address: Address = "http://box/#token=a/b".parse().expect("a URL of ours");
+        for (to, host, port) in
+            [("ws://other:99", "other", 99), ("http://[::1]:1/x", "[::1]", 1), ("ws://o/", "o", 80)]
+        {
+            let expected = Address { host: host.into(), port, token: "a/b".into() };
+            assert_eq!(address.moved(to).ok(), Some(expected), "{to}");
+        }
+        for wrong in ["", "other:99", "wss://other", "ws://"] {
+            assert!(address.moved(wrong).is_err(), "{wrong}");
         }
     }
 

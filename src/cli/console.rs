@@ -1,0 +1,338 @@
+//! Between a program elsewhere and the person or the pipes here: keys and stdin there, output here, signals and window
+//! sizes passed on. `exec` and `attach` differ in what they ask for.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::process::ExitCode;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use nix::sys::signal::{Signal, raise};
+use pid1_sdk::api::{ProcessExited, ProcessStream, process_exited::Status};
+use pid1_sdk::error::printable;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::detach::{DetachKeys, Detector, HOLD};
+use super::terminal::{self, RawMode};
+use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
+
+/// What shells and ssh use for "the other side could not be reached".
+pub(super) const EXIT_NO_AGENT: u8 = 255;
+
+/// The command was not found, as shells say it.
+const EXIT_NOT_FOUND: u8 = 127;
+
+/// The command was found and cannot be run, as shells say it.
+const EXIT_NOT_RUN: u8 = 126;
+
+/// Added to the number of a signal, as shells do.
+const EXIT_SIGNAL: i32 = 128;
+
+/// Input read in one go.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// How long a stop waits until the program has been told of it.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The key that leaves while the connection is lost, whatever the detach keys are.
+const CTRL_C: u8 = 0x03;
+
+/// Signals that are somebody's wish to tell the program something, or to end it.
+const WISHES: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// What the local side is like.
+#[derive(Debug, Default)]
+pub(super) struct Console {
+    /// Our terminal, if a terminal there is on it.
+    pub(super) raw: Option<RawMode>,
+    /// Keys that leave.
+    pub(super) keys: Option<DetachKeys>,
+    /// Signals are for the program; else they mean that we are to leave it.
+    pub(super) forwards: bool,
+    /// Every byte of output is wanted; else a gap is only told.
+    pub(super) exact: bool,
+    /// How to come back after leaving.
+    pub(super) come_back: String,
+}
+
+/// How it ended, for the local side.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// With the program.
+    Program(ProcessExited),
+    /// By the detach keys.
+    Detached,
+    /// By a signal that told us to leave.
+    Signal(i32),
+}
+
+enum Shown {
+    All,
+    /// Whoever read our output has gone.
+    Broken,
+}
+
+/// Follows a program to its end with a runtime of its own; the exit status, `ended` permitting.
+pub(super) fn run(
+    address: Address,
+    wanted: Wanted,
+    console: Console,
+    ended: impl FnOnce(&Ended) -> Option<ExitCode>,
+) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error.to_string(), EXIT_NO_AGENT),
+    };
+    let (remote, controls, events) = Remote::new(address, wanted);
+    let result = runtime.block_on(console.drive(remote, controls, events));
+    let come_back = console.come_back.clone();
+    // The terminal is as it was before anything is said.
+    drop(console);
+    // A read of stdin that nobody needs any more must not keep us.
+    runtime.shutdown_background();
+    match result {
+        Ok(end) => ended(&end).unwrap_or_else(|| match end {
+            Ended::Program(exited) => ExitCode::from(status(&exited)),
+            Ended::Detached => {
+                say(&format!("detached; {come_back}"));
+                ExitCode::SUCCESS
+            }
+            Ended::Signal(number) => ExitCode::from(number_to_status(EXIT_SIGNAL + number)),
+        }),
+        Err(ClientError::NotStarted(error)) => {
+            // The text is all that the protocol carries; of the folder, `chdir` speaks.
+            let missing = error.contains("not found") || error.contains("no such file");
+            let status = if missing && error.starts_with("exec:") { EXIT_NOT_FOUND } else { EXIT_NOT_RUN };
+            super::fail(&error, status)
+        }
+        Err(error) => super::fail(&error.to_string(), EXIT_NO_AGENT),
+    }
+}
+
+impl Console {
+    async fn drive(
+        &self,
+        remote: Remote,
+        controls: Controls,
+        events: mpsc::Receiver<Event>,
+    ) -> Result<Ended, ClientError> {
+        if self.raw.is_some()
+            && let Some((rows, cols)) = terminal::size()
+        {
+            controls.resize(rows, cols);
+        }
+        let follow = async {
+            let (end, shown) = tokio::join!(remote.run(), self.show(events, &controls));
+            match shown {
+                // A program run here would have been told by SIGPIPE.
+                Ok(Shown::Broken) => Ok(Ended::Signal(Signal::SIGPIPE as i32)),
+                Err(error) => Err(error),
+                Ok(Shown::All) => end.map(|end| match end {
+                    End::Exited(exited) => Ended::Program(exited),
+                    End::Left => Ended::Detached,
+                }),
+            }
+        };
+        tokio::pin!(follow);
+        let how = tokio::select! {
+            end = &mut follow => return end,
+            how = self.type_in(&controls) => how,
+            how = self.obey(&controls) => how?,
+        };
+        // A command that nobody can come back to is not left behind.
+        let stays = matches!(how, Ended::Detached) || !self.forwards;
+        controls.leave(if stays { Leave::Detach } else { Leave::Close });
+        match follow.await {
+            Ok(Ended::Detached) => Ok(how),
+            other => other,
+        }
+    }
+
+    /// Writes as fast as our own reader takes it; meanwhile nothing more is taken from the agent, which holds the
+    /// program back as a pipe would.
+    async fn show(
+        &self,
+        mut events: mpsc::Receiver<Event>,
+        controls: &Controls,
+    ) -> Result<Shown, ClientError> {
+        let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+        while let Some(event) = events.recv().await {
+            let written = match event {
+                Event::Output(ProcessStream::Stdout, data) => write(&mut stdout, &data).await,
+                Event::Output(ProcessStream::Stderr, data) => write(&mut stderr, &data).await,
+                other => {
+                    self.tell(other, controls)?;
+                    continue;
+                }
+            };
+            if let Err(error) = written {
+                controls.leave(if self.exact { Leave::Close } else { Leave::Detach });
+                let broken = error.kind() == io::ErrorKind::BrokenPipe;
+                return if broken { Ok(Shown::Broken) } else { Err(ClientError::Output(error)) };
+            }
+        }
+        Ok(Shown::All)
+    }
+
+    fn tell(&self, event: Event, controls: &Controls) -> Result<(), ClientError> {
+        match event {
+            Event::Gap(missing) if self.exact => {
+                controls.leave(Leave::Close);
+                return Err(ClientError::Lost(format!(
+                    "{missing} bytes of output were dropped before we took them"
+                )));
+            }
+            Event::Gap(missing) => self.note(&format!("{missing} bytes of output are not kept any more")),
+            Event::Started { looking_on: true, .. } => {
+                self.note("read-only: this token may look on, what you type is not sent");
+            }
+            // What was there is shown as it was printed; a full-screen program must draw anew.
+            Event::Started { program, .. } if program.found && self.raw.is_some() => {
+                controls.signal(Signal::SIGWINCH as i32);
+            }
+            Event::Away(why) => {
+                let leave = match (&self.raw, &self.keys) {
+                    (Some(_), Some(keys)) => format!("; ctrl-c or {keys} leaves"),
+                    (Some(_), None) => "; ctrl-c leaves".to_owned(),
+                    (None, _) => String::new(),
+                };
+                self.note(&format!("{}; connecting again{leave}", printable(&why)));
+            }
+            Event::Back => {
+                self.note("connected again");
+                if self.raw.is_some() {
+                    controls.signal(Signal::SIGWINCH as i32);
+                }
+            }
+            Event::Started { .. } | Event::Output(..) => {}
+        }
+        Ok(())
+    }
+
+    /// To the person, while the program has the terminal.
+    fn note(&self, text: &str) {
+        if self.raw.is_some() { say_raw(text) } else { say(text) }
+    }
+
+    /// Sends what is typed, to its end; returns when the person has typed that it wants to leave.
+    async fn type_in(&self, controls: &Controls) -> Ended {
+        let mut stdin = tokio::io::stdin();
+        let mut detector = self.keys.clone().map(Detector::new);
+        loop {
+            controls.room().await;
+            let mut typed = BytesMut::with_capacity(CHUNK_BYTES);
+            let holds = detector.as_ref().is_some_and(Detector::holds);
+            let read = tokio::select! {
+                read = stdin.read_buf(&mut typed) => read,
+                () = tokio::time::sleep(HOLD), if holds => {
+                    let held = detector.as_mut().map(Detector::release).unwrap_or_default();
+                    controls.type_in(held.into());
+                    continue;
+                }
+            };
+            if !matches!(read, Ok(1..)) {
+                controls.end_input();
+                // The program's end is the end, not ours.
+                return pending().await;
+            }
+            if self.raw.is_some() && controls.away() && typed.contains(&CTRL_C) {
+                return Ended::Detached;
+            }
+            let Some(detector) = &mut detector else {
+                controls.type_in(typed.freeze());
+                continue;
+            };
+            let mut sent = Vec::with_capacity(typed.len());
+            let leaves = detector.typed(&typed, &mut sent);
+            controls.type_in(Bytes::from(sent));
+            if leaves {
+                return Ended::Detached;
+            }
+        }
+    }
+
+    /// Does what signals ask for; returns when one tells us to leave.
+    async fn obey(&self, controls: &Controls) -> Result<Ended, ClientError> {
+        let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
+        let watched = WISHES.into_iter().chain(others);
+        let streams: Result<Vec<_>, io::Error> =
+            watched.map(|wish| Ok((wish, signal(SignalKind::from_raw(wish as i32))?))).collect();
+        let mut streams = streams.map_err(|error| ClientError::Lost(format!("no signals: {error}")))?;
+        loop {
+            let next = poll_fn(|cx| {
+                let mut streams = streams.iter_mut();
+                let ready =
+                    streams.find_map(|(wish, stream)| stream.poll_recv(cx).is_ready().then_some(*wish));
+                ready.map_or(Poll::Pending, Poll::Ready)
+            });
+            match next.await {
+                Signal::SIGWINCH => self.resize(controls),
+                Signal::SIGTSTP => self.stop(controls).await,
+                Signal::SIGCONT => match &self.raw {
+                    Some(raw) => {
+                        let _ = raw.again();
+                        self.resize(controls);
+                        controls.signal(Signal::SIGWINCH as i32);
+                    }
+                    None => controls.signal(Signal::SIGCONT as i32),
+                },
+                wish if self.forwards && controls.started() && !controls.away() => {
+                    controls.signal(wish as i32);
+                }
+                wish => return Ok(Ended::Signal(wish as i32)),
+            }
+        }
+    }
+
+    /// Stops as the person wants it. A terminal's program runs on; one with pipes stops, too.
+    async fn stop(&self, controls: &Controls) {
+        match &self.raw {
+            Some(raw) => raw.restore(),
+            None => {
+                controls.signal(Signal::SIGTSTP as i32);
+                let _ = tokio::time::timeout(STOP_PATIENCE, controls.signals_delivered()).await;
+            }
+        }
+        let _ = raise(Signal::SIGSTOP);
+    }
+
+    fn resize(&self, controls: &Controls) {
+        if let Some((rows, cols)) = terminal::size().filter(|_| self.raw.is_some()) {
+            controls.resize(rows, cols);
+        }
+    }
+}
+
+async fn write(to: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) -> io::Result<()> {
+    to.write_all(data).await?;
+    to.flush().await
+}
+
+/// Tells the person something, on a line of its own.
+#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
+pub(super) fn say(text: &str) {
+    eprintln!("pid1: {text}");
+}
+
+/// As [`say`], on a terminal that is raw and may be in the middle of a line.
+#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
+fn say_raw(text: &str) {
+    eprint!("\r\npid1: {text}\r\n");
+}
+
+/// The exit status that stands for a program's.
+pub(super) fn status(exited: &ProcessExited) -> u8 {
+    match exited.status {
+        Some(Status::Code(code)) => number_to_status(code),
+        Some(Status::Signal(signal)) => number_to_status(EXIT_SIGNAL + signal),
+        None => EXIT_NO_AGENT,
+    }
+}
+
+fn number_to_status(number: i32) -> u8 {
+    u8::try_from(number).unwrap_or(EXIT_NO_AGENT)
+}
