@@ -5,6 +5,7 @@ mod console;
 mod detach;
 mod exec;
 mod help;
+mod modes;
 mod parse;
 mod terminal;
 mod toast;

@@ -233,3 +233,38 @@ async fn without_a_terminal_it_says_what_to_use() {
     let mut missing = attach(&agent, agent.url(), &["--", "no-such-program"]);
     assert_eq!(missing.status().await, 127);
 }
+
+/// Who leaves a full-screen program gets its own screen back, and later one that is drawn anew.
+#[tokio::test]
+async fn a_screen_that_is_left_and_drawn_again() {
+    let agent = Agent::start().await;
+    let script =
+        "trap 'printf REDRAWN' WINCH; printf '\\033[?1049h\\033[?25lFULL'; while :; do sleep 0.1; done";
+    let command = ["--", "sh", "-c", script];
+    let mut screen = attach(&agent, agent.url(), &command);
+    screen.until("\x1b[?1049h\x1b[?25lFULL").await;
+    screen.type_in(LEAVE);
+    assert_eq!(screen.status().await, 0);
+    screen.until("\x1b[?25h\x1b[?1049l").await;
+    let mut again = attach(&agent, agent.url(), &command);
+    again.until("FULL").await;
+    again.until("\x1b[2J").await;
+    again.until("REDRAWN").await;
+    again.signal(Signal::SIGTERM);
+    assert_eq!(again.status().await, 143);
+    again.until("\x1b[?25h\x1b[?1049l").await;
+}
+
+/// A key that begins the detach keys is the program's, if the others do not follow.
+#[tokio::test]
+async fn keys_that_only_begin_to_leave_arrive() {
+    let agent = Agent::start().await;
+    let script = "stty raw -echo; printf READY; exec head -c 6 | od -An -tx1";
+    let mut screen = attach(&agent, agent.url(), &["--", "sh", "-c", script]);
+    screen.until("READY").await;
+    screen.type_in(b"\x10a\x10\x10b");
+    // The last one comes without a key behind it.
+    screen.type_in(b"\x10");
+    screen.until("10 61 10 10 62 10").await;
+    assert_eq!(screen.status().await, 0);
+}

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prost::Message as _;
 
-use crate::support::{Agent, HEAVY, Launch, Proxy, Rng, SOON, Screen, binary, eventually, named};
+use crate::support::{Agent, HEAVY, Launch, Proxy, Rng, SOON, Screen, binary, eventually, named, size};
 
 const TOKEN: &str = "a-token-that-outlives-agents";
 
@@ -36,6 +36,14 @@ fn random_file(folder: &Path, bytes: usize) -> (PathBuf, Vec<u8>) {
 
 fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+}
+
+/// Starts it, and waits until it is known to run: it prints `ready`.
+fn started(mut exec: Command) -> Child {
+    let mut child = exec.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    child
 }
 
 async fn runs(agent: &Agent, text: &str) -> i32 {
@@ -83,6 +91,31 @@ async fn input_is_whole_over_a_network_that_breaks() {
     assert_eq!(proxy.cuts(), 7 + 8);
 }
 
+/// Wherever the connection is cut, in the middle of starting it too.
+#[tokio::test]
+async fn a_command_is_run_once() {
+    let agent = Agent::start().await;
+    let count = agent.root().join("count");
+    let mut cut = 0;
+    for bytes in (150..1600).step_by(size(60, 7)) {
+        fs::write(&count, "").unwrap();
+        let proxy = Proxy::to(agent.address());
+        proxy.cut_after(bytes as u64, 1);
+        let output = run(&proxy.url(agent.token()), &[], &["sh", "-c", "echo run >>count; echo done"]);
+        let (runs, said) = (fs::read_to_string(&count).unwrap(), text(&output.stderr));
+        cut += proxy.cuts();
+        match output.status.code() {
+            Some(0) => {
+                assert_eq!((runs.as_str(), text(&output.stdout).as_str()), ("run\n", "done\n"), "{bytes}")
+            }
+            // The very first connection must succeed.
+            Some(255) => assert_eq!(runs, "", "cut after {bytes} bytes: {said}"),
+            other => panic!("cut after {bytes} bytes: {other:?} {said}"),
+        }
+    }
+    assert!(cut > 10, "{cut} cuts are too few to say anything");
+}
+
 #[tokio::test]
 async fn a_long_break_is_told_once_and_costs_nothing() {
     let agent = Agent::start().await;
@@ -119,9 +152,7 @@ async fn what_cannot_help_ends_it_at_once() {
     let stranger = Agent::start().await;
     for (next, words) in [(&other, "the program is gone"), (&stranger, "the token is not accepted")] {
         let proxy = Proxy::to(agent.address());
-        let mut command = exec(&proxy.url(TOKEN), &[], &["sleep", "8710"]);
-        let child = command.stderr(Stdio::piped()).spawn().unwrap();
-        runs(&agent, "sleep 8710").await;
+        let child = started(exec(&proxy.url(TOKEN), &[], &["sh", "-c", "echo ready; sleep 8710"]));
         proxy.turn_to(next.address());
         proxy.cut();
         let begin = Instant::now();
@@ -133,9 +164,8 @@ async fn what_cannot_help_ends_it_at_once() {
     }
     // And patience ends.
     let proxy = Proxy::to(agent.address());
-    let mut command = exec(&proxy.url(TOKEN), &["--reconnect", "1.5"], &["sleep", "8711"]);
-    let child = command.stderr(Stdio::piped()).spawn().unwrap();
-    runs(&agent, "sleep 8711").await;
+    let command = ["sh", "-c", "echo ready; sleep 8711"];
+    let child = started(exec(&proxy.url(TOKEN), &["--reconnect", "1.5"], &command));
     proxy.down();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(255));
@@ -190,9 +220,7 @@ async fn signals_reach_the_command() {
     }
     // One that is handled is no end.
     let script = "trap 'echo heard; exit 9' USR1; echo ready; while :; do sleep 0.1; done";
-    let mut child = exec(agent.url(), &[], &["sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut ready = [0; 6];
-    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let child = started(exec(agent.url(), &[], &["sh", "-c", script]));
     signal(&child, Signal::SIGUSR1);
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(9), "heard\n"));

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::detach::{DetachKeys, Detector, HOLD};
+use super::modes::Modes;
 use super::terminal::{self, RawMode};
 use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
 
@@ -59,6 +60,10 @@ pub(super) struct Console {
     pub(super) come_back: String,
 }
 
+/// On the other screen of a terminal: all of it, cleared. Terminals forget a scroll region when they change their size,
+/// so programs do not reset it then; the past of one that has seen another size leaves it behind.
+const CLEAR: &[u8] = b"\x1b[r\x1b[2J\x1b[H";
+
 /// How it ended, for the local side.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -91,9 +96,13 @@ pub(super) fn run(
     let result = runtime.block_on(console.drive(remote, controls, events));
     let come_back = console.come_back.clone();
     // The terminal is as it was before anything is said.
+    let was_raw = console.raw.is_some();
     drop(console);
     // A read of stdin that nobody needs any more must not keep us.
     runtime.shutdown_background();
+    if was_raw && !matches!(result, Ok(Ended::Program(_))) {
+        new_line();
+    }
     match result {
         Ok(end) => ended(&end).unwrap_or_else(|| match end {
             Ended::Program(exited) => ExitCode::from(status(&exited)),
@@ -160,10 +169,23 @@ impl Console {
         controls: &Controls,
     ) -> Result<Shown, ClientError> {
         let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+        let mut modes = self.raw.is_some().then(Modes::default);
         while let Some(event) = events.recv().await {
             let written = match event {
-                Event::Output(ProcessStream::Stdout, data) => write(&mut stdout, &data).await,
+                Event::Output(ProcessStream::Stdout, data) => {
+                    if let Some(modes) = &mut modes {
+                        modes.learn(&data);
+                    }
+                    write(&mut stdout, &data).await
+                }
                 Event::Output(ProcessStream::Stderr, data) => write(&mut stderr, &data).await,
+                Event::CaughtUp => {
+                    // What was there is shown as it was printed; a full-screen program draws anew.
+                    let full = modes.as_ref().is_some_and(Modes::other_screen);
+                    let cleared = if full { write(&mut stdout, CLEAR).await } else { Ok(()) };
+                    self.redraw(controls);
+                    cleared
+                }
                 other => {
                     self.tell(other, controls)?;
                     continue;
@@ -174,6 +196,10 @@ impl Console {
                 let broken = error.kind() == io::ErrorKind::BrokenPipe;
                 return if broken { Ok(Shown::Broken) } else { Err(ClientError::Output(error)) };
             }
+        }
+        // A program that is still there has not put our terminal back; one that ended has done what it wanted.
+        if let Some(modes) = modes.as_mut().filter(|_| !controls.ended()) {
+            let _ = write(&mut stdout, &modes.reset()).await;
         }
         Ok(Shown::All)
     }
@@ -190,10 +216,6 @@ impl Console {
             Event::Started { looking_on: true, .. } => {
                 self.note("read-only: this token may look on, what you type is not sent");
             }
-            // What was there is shown as it was printed; a full-screen program must draw anew.
-            Event::Started { program, .. } if program.found && self.raw.is_some() => {
-                controls.signal(Signal::SIGWINCH as i32);
-            }
             Event::Away(why) => {
                 let leave = match (&self.raw, &self.keys) {
                     (Some(_), Some(keys)) => format!("; ctrl-c or {keys} leaves"),
@@ -204,13 +226,18 @@ impl Console {
             }
             Event::Back => {
                 self.note("connected again");
-                if self.raw.is_some() {
-                    controls.signal(Signal::SIGWINCH as i32);
-                }
+                self.redraw(controls);
             }
-            Event::Started { .. } | Event::Output(..) => {}
+            Event::Started { .. } | Event::Output(..) | Event::CaughtUp => {}
         }
         Ok(())
+    }
+
+    /// Has a full-screen program draw everything anew.
+    fn redraw(&self, controls: &Controls) {
+        if self.raw.is_some() {
+            controls.signal(Signal::SIGWINCH as i32);
+        }
     }
 
     /// To the person, while the program has the terminal.
@@ -276,7 +303,7 @@ impl Console {
                     Some(raw) => {
                         let _ = raw.again();
                         self.resize(controls);
-                        controls.signal(Signal::SIGWINCH as i32);
+                        self.redraw(controls);
                     }
                     None => controls.signal(Signal::SIGCONT as i32),
                 },
@@ -316,6 +343,12 @@ async fn write(to: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) -> io::Result
 #[expect(clippy::print_stderr, reason = "this is where a client speaks")]
 pub(super) fn say(text: &str) {
     eprintln!("pid1: {text}");
+}
+
+/// The program may have left the cursor in the middle of a line.
+#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
+fn new_line() {
+    eprintln!();
 }
 
 /// As [`say`], on a terminal that is raw and may be in the middle of a line.

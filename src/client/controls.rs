@@ -80,6 +80,7 @@ struct State {
     size_sent: bool,
     leave: Option<Leave>,
     started: bool,
+    ended: bool,
     away: bool,
 }
 
@@ -135,6 +136,11 @@ impl Controls {
         self.shared.state.borrow().started
     }
 
+    /// Whether the program has come to its end.
+    pub fn ended(&self) -> bool {
+        self.shared.state.borrow().ended
+    }
+
     /// Resolves when the agent has every signal. Cancel-safe.
     pub async fn signals_delivered(&self) {
         loop {
@@ -165,6 +171,10 @@ impl Controls {
     /// Something to send, or a reason to leave, may be there now. Cancel-safe.
     pub(super) async fn news(&self) {
         self.shared.wake.notified().await;
+    }
+
+    pub(super) fn set_ended(&self) {
+        self.shared.state.borrow_mut().ended = true;
     }
 
     pub(super) fn set_away(&self, away: bool) {

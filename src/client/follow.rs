@@ -28,7 +28,7 @@ impl Remote {
         let controls = self.controls.clone();
         let channel = tokio::select! {
             biased;
-            channel = self.join(&mut client) => channel?,
+            channel = timeout(SILENCE, self.join(&mut client)) => channel.map_err(|_| silent())??,
             _ = controls.leaving() => return Ok(End::Left),
         };
         self.found_again();
@@ -38,7 +38,11 @@ impl Remote {
         }
         let (mut sender, mut receiver, early) = client.split();
         let end = tokio::select! {
-            end = self.receive(&mut receiver, early, channel) => End::Exited(end?),
+            end = self.receive(&mut receiver, early, channel) => {
+                let exited = end?;
+                controls.set_ended();
+                End::Exited(exited)
+            }
             left = send(&mut sender, &controls, channel) => left?,
         };
         let action = match (end, controls.left()) {
@@ -59,9 +63,16 @@ impl Remote {
         }
         let name = self.wanted.channel.clone();
         let known = self.program.is_some();
-        let action = if known || self.looking_on { Action::Attach } else { Action::AttachOrCreate };
+        let action =
+            if known || self.looking_on || self.asked { Action::Attach } else { Action::AttachOrCreate };
         let (channel, state) = client.open("process", &name, action).await.map_err(|error| match error {
             ClientError::Refused(_) if known => gone(),
+            // No command is run twice: the channel outlives us, so this is another agent, or the same started anew.
+            ClientError::Refused(_) if self.asked => ClientError::Refused(
+                "the connection was lost while the command was being started, and the agent does not know of it any \
+                 more: it may have run"
+                    .to_owned(),
+            ),
             ClientError::Refused(why) if self.looking_on => {
                 ClientError::Refused(format!("{why}; this token may look on, but starts nothing"))
             }
@@ -86,6 +97,7 @@ impl Remote {
             _ => Body::ProcessAttach(follow),
         };
         let starting = matches!(request, Body::ProcessStart(_));
+        self.asked = starting && !self.wanted.shared;
         let program = match client.request(channel, request).await? {
             Body::ProcessStarted(program) => program,
             Body::Error(error) if starting => return Err(ClientError::NotStarted(error)),
@@ -102,6 +114,8 @@ impl Remote {
                     self.controls.never_types();
                 }
                 let _ = self.events.send(Event::Started { program, looking_on: self.looking_on }).await;
+                self.past = program.found.then_some(program.stdout_end);
+                self.catch_up(0).await;
             }
         }
         self.controls.connected_at(program.stdin_taken)?;
@@ -119,9 +133,7 @@ impl Remote {
         loop {
             let command = match early.next() {
                 Some(command) => command,
-                None => timeout(SILENCE, receiver.next())
-                    .await
-                    .map_err(|_| ClientError::Lost(format!("nothing was heard for {SILENCE:?}")))??,
+                None => timeout(SILENCE, receiver.next()).await.map_err(|_| silent())??,
             };
             match (command.r#ref.as_str(), command.body) {
                 (INPUT, Some(Body::ProcessStdinTaken(taken))) => self.controls.taken(taken.offset),
@@ -161,8 +173,19 @@ impl Remote {
             return std::future::pending().await; // nobody looks any more: about to leave
         };
         *next += data.len() as u64;
+        let end = *next;
         place.send(Event::Output(stream, data));
+        if stream == ProcessStream::Stdout {
+            self.catch_up(end).await;
+        }
         Ok(())
+    }
+
+    /// Reports that the past is over, if all below `offset` has been reported and it is.
+    async fn catch_up(&mut self, offset: u64) {
+        if self.past.is_some_and(|past| past <= offset) && self.events.send(Event::CaughtUp).await.is_ok() {
+            self.past = None;
+        }
     }
 
     async fn gap(&mut self, gap: ProcessGap) {
@@ -172,6 +195,9 @@ impl Remote {
             ProcessStream::Stderr => self.stderr = gap.to,
         }
         place.send(Event::Gap(gap.to.saturating_sub(gap.from)));
+        if gap.stream() == ProcessStream::Stdout {
+            self.catch_up(gap.to).await;
+        }
     }
 }
 
@@ -204,6 +230,10 @@ async fn say_goodbye(mut sender: Sender, mut receiver: Receiver, id: i32, action
             return sender.close().await;
         }
     }
+}
+
+fn silent() -> ClientError {
+    ClientError::Lost(format!("nothing was heard for {SILENCE:?}"))
 }
 
 fn gone() -> ClientError {

@@ -65,6 +65,8 @@ pub enum Event {
     },
     /// It printed.
     Output(ProcessStream, Bytes),
+    /// A program that was there before: its past has been reported, what comes now is new.
+    CaughtUp,
     /// So many bytes of its output are no longer kept.
     Gap(u64),
     /// The connection was lost, and is tried again.
@@ -93,6 +95,8 @@ pub struct Remote {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) program: Option<ProcessStarted>,
     pub(super) looking_on: bool,
+    /// Its start was asked for on a connection before, without an answer.
+    pub(super) asked: bool,
     /// Since when there is no program on a connection, and the pause before the next attempt.
     lost: Option<Instant>,
     pause: Duration,
@@ -101,6 +105,8 @@ pub struct Remote {
     /// The next byte wanted of each stream; of stdout unknown while a terminal's past was asked for.
     pub(super) stdout: Option<u64>,
     pub(super) stderr: u64,
+    /// Where the past of a program ends that was there before us.
+    pub(super) past: Option<u64>,
 }
 
 impl Remote {
@@ -116,11 +122,13 @@ impl Remote {
             events,
             program: None,
             looking_on: false,
+            asked: false,
             lost: None,
             pause: Duration::ZERO,
             moves: 0,
             stdout: None,
             stderr: 0,
+            past: None,
         };
         (remote, controls, happened)
     }

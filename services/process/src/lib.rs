@@ -111,6 +111,11 @@ impl Service for Programs {
         }
     }
 
+    /// Kept all the same for a while: whoever comes back and finds it empty knows that its start never arrived.
+    fn idle(&self) -> bool {
+        self.bound.is_none()
+    }
+
     async fn attach(&mut self, _ch: &mut Channel<Event>, _member: &Member) {
         self.vacancy = None;
     }
@@ -118,7 +123,7 @@ impl Service for Programs {
     async fn detach(&mut self, ch: &mut Channel<Event>, member: &Member) {
         self.seats.leave(member.session());
         if ch.audience().is_empty() {
-            let keep = self.bound.as_ref().map_or(Duration::ZERO, |bound| bound.keep);
+            let keep = self.bound.as_ref().map_or(KEEP, |bound| bound.keep);
             self.vacancy = Some(ch.after(keep, Event::Abandoned));
         }
     }
@@ -252,6 +257,7 @@ impl Programs {
             stdin_taken: self.seats.taken(&writer),
             terminal: terminal_size(process),
             found,
+            stdout_end: process.stdout().end_offset(),
         };
         // Answered before the feed exists: a client learns which program it is before it gets its output.
         ch.ticket().answer(Body::ProcessStarted(started));
