@@ -133,6 +133,21 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// A container image, a script or a profile sets them once.
+    #[test]
+    fn every_flag_of_a_client_has_a_variable() {
+        for verb in
+            Cli::command().get_subcommands().filter(|verb| ["exec", "attach"].contains(&verb.get_name()))
+        {
+            let flags = verb.get_arguments().filter(|arg| arg.get_long().is_some() && arg.get_id() != "help");
+            for flag in flags {
+                let name = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                assert!(name.starts_with("PID1_"), "{} {}", verb.get_name(), flag.get_id());
+                assert!(flag.get_help().is_some(), "{} {}", verb.get_name(), flag.get_id());
+            }
+        }
+    }
+
     #[test]
     fn no_subcommand_means_serve() {
         let cli = Cli::try_parse_from(["pid1", "--root", "/tmp"]);

@@ -296,8 +296,26 @@ async fn a_terminal_for_a_command() {
     screen.type_in(b"wordx\x7f\r");
     assert!(screen.until("44 132").await.contains("[word]"));
     assert_eq!(screen.status().await, 6, "{}", fs::read_to_string(&log).unwrap());
+    // Keys that leave it to itself, where somebody asked for them.
+    let flags = ["exec", "-t", "--detach-keys", "ctrl-]", agent.url(), "--"];
+    let command = ["sh", "-c", "echo READY; read a; echo [$a]; exit 2"];
+    let mut screen = Screen::run(&[&flags[..], &command].concat(), &log);
+    screen.until("READY").await;
+    screen.type_in(b"\x1d");
+    assert_eq!(screen.status().await, 0);
+    let said = fs::read_to_string(&log).unwrap();
+    let name = said.split("--name ").nth(1).expect("it says how to come back").trim();
+    let mut again = Screen::run(&["attach", agent.url(), "--name", name], &log);
+    again.until("READY").await;
+    again.type_in(b"back\r");
+    again.until("[back]").await;
+    assert_eq!(again.status().await, 2);
     // Without a terminal here the command has one all the same.
-    let output = run(agent.url(), &["--tty"], &["sh", "-c", "test -t 1 && stty size"]);
+    let output = exec(agent.url(), &[], &["sh", "-c", "test -t 1 && stty size"])
+        .env("PID1_EXEC_TTY", "1")
+        .env("PID1_EXEC_DETACH_KEYS", "ctrl-a")
+        .output()
+        .unwrap();
     assert_eq!(text(&output.stdout), "24 80\r\n", "{}", text(&output.stderr));
 }
 

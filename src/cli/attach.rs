@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use pid1_sdk::api::{ProcessStart, process_attach::Target};
 
 use super::console::{self, Console, EXIT_NO_AGENT};
@@ -15,7 +15,6 @@ use super::{EXIT_FAILED, fail};
 use crate::client::{Address, Program, Wanted};
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("other").args(["id", "pid"]))]
 pub(super) struct AttachArgs {
     /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
     // Parsed later: an error of clap's would show the token.
@@ -23,7 +22,7 @@ pub(super) struct AttachArgs {
     url: String,
 
     /// The terminal's name: who attaches to the same name shares it, and finds it again later
-    #[arg(short, long, env = "PID1_ATTACH_NAME", default_value = "terminal", conflicts_with = "other",
+    #[arg(short, long, env = "PID1_ATTACH_NAME", default_value = "terminal",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
 
@@ -32,7 +31,7 @@ pub(super) struct AttachArgs {
     id: Option<u64>,
 
     /// Follow a program that anybody started, by its pid in the container
-    #[arg(long, env = "PID1_ATTACH_PID", conflicts_with = "command")]
+    #[arg(long, env = "PID1_ATTACH_PID", conflicts_with_all = ["command", "id"])]
     pid: Option<i32>,
 
     /// Keys that leave the program running: characters and ctrl-X with commas between them; empty for none. A key that

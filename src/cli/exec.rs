@@ -29,7 +29,7 @@ pub(super) struct ExecArgs {
     url: String,
 
     /// Give the command a terminal; with ours, every key goes to it
-    #[arg(short, long, env = "PID1_EXEC_TTY")]
+    #[arg(short, long, env = "PID1_EXEC_TTY", value_parser = clap::builder::BoolishValueParser::new())]
     tty: bool,
 
     /// Set a variable for the command, or with NAME alone pass ours on; may be repeated
@@ -49,8 +49,8 @@ pub(super) struct ExecArgs {
     #[arg(long, env = "PID1_EXEC_RECONNECT", value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     reconnect: Duration,
 
-    /// With --tty: keys that leave the command running, such as ctrl-p,ctrl-q [default: none]
-    #[arg(long, env = "PID1_EXEC_DETACH_KEYS", value_name = "KEYS", requires = "tty")]
+    /// With --tty on a terminal: keys that leave the command running, such as ctrl-p,ctrl-q [default: none]
+    #[arg(long, env = "PID1_EXEC_DETACH_KEYS", value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
 
     /// The command and its arguments
@@ -67,14 +67,16 @@ pub(super) fn run(args: ExecArgs) -> ExitCode {
     };
     let mut env = if args.tty { terminal::environment() } else { Vec::new() };
     env.extend(args.env);
-    let detachable = args.detach_keys.is_some();
+    let at_terminal = args.tty && terminal::is_terminal();
+    // In what comes from a pipe the same bytes are just bytes.
+    let keys = args.detach_keys.filter(|_| at_terminal);
     let start = ProcessStart {
         args: args.command,
         env: env.into_iter().collect(),
         cwd: args.cwd.unwrap_or_default(),
         terminal: args.tty.then(window),
         // Whoever can come back finds it; otherwise it must not run longer than we may need to.
-        keep_seconds: if detachable { u32::MAX } else { whole_seconds(args.reconnect).max(KEEP_LEAST) },
+        keep_seconds: if keys.is_some() { u32::MAX } else { whole_seconds(args.reconnect).max(KEEP_LEAST) },
         timeout_ms: args.timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         ..ProcessStart::default()
     };
@@ -87,7 +89,7 @@ pub(super) fn run(args: ExecArgs) -> ExitCode {
         shared: false,
         patience: Some(args.reconnect),
     };
-    let raw = if args.tty && terminal::is_terminal() {
+    let raw = if at_terminal {
         match RawMode::enter() {
             Ok(raw) => Some(raw),
             Err(error) => return fail(&format!("cannot use this terminal: {error}"), EXIT_NO_AGENT),
@@ -95,7 +97,7 @@ pub(super) fn run(args: ExecArgs) -> ExitCode {
     } else {
         None
     };
-    let console = Console { raw, keys: args.detach_keys, forwards: true, exact: true, come_back };
+    let console = Console { raw, keys, forwards: true, exact: true, come_back };
     console::run(address, wanted, console, |end| match end {
         Ended::Program(exited) if exited.cause() == Cause::TimedOut => {
             let limit = args.timeout.unwrap_or_default().as_secs_f64();
