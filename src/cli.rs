@@ -7,6 +7,7 @@ mod exec;
 mod help;
 mod modes;
 mod parse;
+mod show;
 mod terminal;
 mod toast;
 mod token;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use nix::sys::signal::{Signal, raise};
-use pid1_sdk::api::{ProcessExited, ProcessStream, process_exited::Status};
-use pid1_sdk::error::printable;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use pid1_sdk::api::{ProcessExited, process_exited::Status};
+use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::detach::{DetachKeys, Detector, HOLD};
-use super::modes::Modes;
+use super::show::Shown;
 use super::terminal::{self, RawMode};
 use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
 
@@ -37,6 +37,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// How long a stop waits until the program has been told of it.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long leaving waits for our own output and for the agent's farewell.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The key that leaves while the connection is lost, whatever the detach keys are.
 const CTRL_C: u8 = 0x03;
@@ -60,10 +63,6 @@ pub(super) struct Console {
     pub(super) come_back: String,
 }
 
-/// On the other screen of a terminal: all of it, cleared. Terminals forget a scroll region when they change their size,
-/// so programs do not reset it then; the past of one that has seen another size leaves it behind.
-const CLEAR: &[u8] = b"\x1b[r\x1b[2J\x1b[H";
-
 /// How it ended, for the local side.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -73,12 +72,6 @@ pub(super) enum Ended {
     Detached,
     /// By a signal that told us to leave.
     Signal(i32),
-}
-
-enum Shown {
-    All,
-    /// Whoever read our output has gone.
-    Broken,
 }
 
 /// Follows a program to its end with a runtime of its own; the exit status, `ended` permitting.
@@ -155,94 +148,11 @@ impl Console {
         // A command that nobody can come back to is not left behind.
         let stays = matches!(how, Ended::Detached) || !self.forwards;
         controls.leave(if stays { Leave::Detach } else { Leave::Close });
-        match follow.await {
-            Ok(Ended::Detached) => Ok(how),
-            other => other,
+        // Whoever wants to leave is not kept by a reader of our output who stands still.
+        match timeout(LEAVE_PATIENCE, follow).await {
+            Ok(Ok(Ended::Detached)) | Err(_) => Ok(how),
+            Ok(other) => other,
         }
-    }
-
-    /// Writes as fast as our own reader takes it; meanwhile nothing more is taken from the agent, which holds the
-    /// program back as a pipe would.
-    async fn show(
-        &self,
-        mut events: mpsc::Receiver<Event>,
-        controls: &Controls,
-    ) -> Result<Shown, ClientError> {
-        let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
-        let mut modes = self.raw.is_some().then(Modes::default);
-        while let Some(event) = events.recv().await {
-            let written = match event {
-                Event::Output(ProcessStream::Stdout, data) => {
-                    if let Some(modes) = &mut modes {
-                        modes.learn(&data);
-                    }
-                    write(&mut stdout, &data).await
-                }
-                Event::Output(ProcessStream::Stderr, data) => write(&mut stderr, &data).await,
-                Event::CaughtUp => {
-                    // What was there is shown as it was printed; a full-screen program draws anew.
-                    let full = modes.as_ref().is_some_and(Modes::other_screen);
-                    let cleared = if full { write(&mut stdout, CLEAR).await } else { Ok(()) };
-                    self.redraw(controls);
-                    cleared
-                }
-                other => {
-                    self.tell(other, controls)?;
-                    continue;
-                }
-            };
-            if let Err(error) = written {
-                controls.leave(if self.exact { Leave::Close } else { Leave::Detach });
-                let broken = error.kind() == io::ErrorKind::BrokenPipe;
-                return if broken { Ok(Shown::Broken) } else { Err(ClientError::Output(error)) };
-            }
-        }
-        // A program that is still there has not put our terminal back; one that ended has done what it wanted.
-        if let Some(modes) = modes.as_mut().filter(|_| !controls.ended()) {
-            let _ = write(&mut stdout, &modes.reset()).await;
-        }
-        Ok(Shown::All)
-    }
-
-    fn tell(&self, event: Event, controls: &Controls) -> Result<(), ClientError> {
-        match event {
-            Event::Gap(missing) if self.exact => {
-                controls.leave(Leave::Close);
-                return Err(ClientError::Lost(format!(
-                    "{missing} bytes of output were dropped before we took them"
-                )));
-            }
-            Event::Gap(missing) => self.note(&format!("{missing} bytes of output are not kept any more")),
-            Event::Started { looking_on: true, .. } => {
-                self.note("read-only: this token may look on, what you type is not sent");
-            }
-            Event::Away(why) => {
-                let leave = match (&self.raw, &self.keys) {
-                    (Some(_), Some(keys)) => format!("; ctrl-c or {keys} leaves"),
-                    (Some(_), None) => "; ctrl-c leaves".to_owned(),
-                    (None, _) => String::new(),
-                };
-                self.note(&format!("{}; connecting again{leave}", printable(&why)));
-            }
-            Event::Back => {
-                self.note("connected again");
-                self.redraw(controls);
-            }
-            Event::Started { .. } | Event::Output(..) | Event::CaughtUp => {}
-        }
-        Ok(())
-    }
-
-    /// Has a full-screen program draw everything anew.
-    fn redraw(&self, controls: &Controls) {
-        if self.raw.is_some() {
-            controls.signal(Signal::SIGWINCH as i32);
-        }
-    }
-
-    /// To the person, while the program has the terminal.
-    fn note(&self, text: &str) {
-        if self.raw.is_some() { say_raw(text) } else { say(text) }
     }
 
     /// Sends what is typed, to its end; returns when the person has typed that it wants to leave.
@@ -321,7 +231,7 @@ impl Console {
             Some(raw) => raw.restore(),
             None => {
                 controls.signal(Signal::SIGTSTP as i32);
-                let _ = tokio::time::timeout(STOP_PATIENCE, controls.signals_delivered()).await;
+                let _ = timeout(STOP_PATIENCE, controls.signals_delivered()).await;
             }
         }
         let _ = raise(Signal::SIGSTOP);
@@ -332,11 +242,6 @@ impl Console {
             controls.resize(rows, cols);
         }
     }
-}
-
-async fn write(to: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) -> io::Result<()> {
-    to.write_all(data).await?;
-    to.flush().await
 }
 
 /// Tells the person something, on a line of its own.
@@ -353,7 +258,7 @@ fn new_line() {
 
 /// As [`say`], on a terminal that is raw and may be in the middle of a line.
 #[expect(clippy::print_stderr, reason = "this is where a client speaks")]
-fn say_raw(text: &str) {
+pub(super) fn say_raw(text: &str) {
     eprint!("\r\npid1: {text}\r\n");
 }
 

@@ -1,5 +1,6 @@
 //! A remote program over one connection: join its channel, report what it prints, send what the local side does.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -26,10 +27,20 @@ impl Remote {
     /// Follows the program over one connection.
     pub(super) async fn follow(&mut self, mut client: Client) -> Result<End, ClientError> {
         let controls = self.controls.clone();
-        let channel = tokio::select! {
-            biased;
-            channel = timeout(SILENCE, self.join(&mut client)) => channel.map_err(|_| silent())??,
-            _ = controls.leaving() => return Ok(End::Left),
+        let channel = {
+            let mut joined = pin!(timeout(SILENCE, self.join(&mut client)));
+            tokio::select! {
+                biased;
+                channel = &mut joined => channel.map_err(|_| silent())??,
+                // A command that is just being started is not left behind.
+                how = controls.leaving() => {
+                    let patience = if how == Leave::Close { FAREWELL } else { Duration::ZERO };
+                    match timeout(patience, joined).await {
+                        Ok(Ok(Ok(channel))) => channel,
+                        _ => return Ok(End::Left),
+                    }
+                }
+            }
         };
         self.found_again();
         if controls.away() {

@@ -24,9 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// ...up to this: short enough for a person who waits.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pieces of output between the connection and whoever shows them: one is shown, one waits. Then nothing more is
+/// Pieces of output between the connection and whoever shows them, who takes them all in one go. Then nothing more is
 /// taken from the agent, which holds the program back as a pipe would.
-const EVENTS: usize = 2;
+const EVENTS: usize = 8;
 
 /// Which program.
 #[derive(Clone, Debug)]

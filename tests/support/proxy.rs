@@ -109,11 +109,10 @@ impl Wires {
             let cut = (read as u64) > most
                 && self.cuts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_ok();
             let part = if cut { &buffer[..most as usize] } else { &buffer[..read] };
-            if to.write_all(part).is_err() {
-                break;
-            }
             if cut {
                 self.cuts.fetch_add(1, Ordering::SeqCst);
+            }
+            if to.write_all(part).is_err() || cut {
                 break;
             }
         }

@@ -117,11 +117,6 @@ impl Screen {
     pub async fn raw(&self, cooked: &str) {
         eventually("the terminal is raw", SOON, || self.modes() != cooked).await;
     }
-
-    /// Waits until its terminal is as `cooked`.
-    pub async fn cooked(&self, cooked: &str) {
-        eventually("the terminal is as it was", SOON, || self.modes() == cooked).await;
-    }
 }
 
 impl Drop for Screen {
