@@ -36,6 +36,7 @@ async fn a_shell_that_is_shared_left_and_found_again() {
     let shown = first.until("/\r\n").await;
     assert!(shown.contains("30 100\r\n<xterm-direct>\r\n"), "{shown:?}");
     first.resize(40, 120);
+    eventually("the size is there", SOON, || agent.has_window("40 120")).await;
     first.type_in(b"stty size\r");
     first.until("40 120").await;
     // A second person sees what was there, and both see both.

@@ -297,14 +297,7 @@ async fn a_terminal_for_a_command() {
     let shown = screen.until("truecolor\r\n").await;
     assert!(shown.contains("/dev/pts/") && shown.contains("30 100") && shown.contains("xterm-direct/"));
     screen.resize(44, 132);
-    let size = |rows: &str| {
-        agent.programs().iter().any(|pid| {
-            let tty = format!("/proc/{pid}/fd/0");
-            let output = Command::new("stty").args(["-F", &tty, "size"]).output().unwrap();
-            text(&output.stdout).starts_with(rows)
-        })
-    };
-    eventually("the size is there", SOON, || size("44 132")).await;
+    eventually("the size is there", SOON, || agent.has_window("44 132")).await;
     screen.type_in(b"wordx\x7f\r");
     assert!(screen.until("44 132").await.contains("[word]"));
     assert_eq!(screen.status().await, 6, "{}", fs::read_to_string(&log).unwrap());

@@ -263,6 +263,15 @@ impl Agent {
         marked(&format!("{MARK}={}", self.launch.mark)).into_iter().filter(|pid| *pid != own).collect()
     }
 
+    /// Whether one of its programs has a terminal of this size, `ROWS COLUMNS`.
+    pub fn has_window(&self, size: &str) -> bool {
+        self.programs().iter().any(|pid| {
+            let terminal = format!("/proc/{pid}/fd/0");
+            let output = Command::new("stty").args(["-F", &terminal, "size"]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).trim() == size
+        })
+    }
+
     pub fn rss_bytes(&self) -> u64 {
         proc_fs::rss_bytes(self.pid())
     }
