@@ -28,7 +28,8 @@ const EXIT_FAILED: u8 = 1;
 /// Drives a container for many clients at once: browser IDEs, SDKs, scripts, AI agents.
 ///
 /// Without a subcommand it serves the current folder and prints the URL to connect to.
-#[derive(Debug, Parser)]
+// No Debug anywhere here: URLs hold tokens.
+#[derive(Parser)]
 #[command(name = "pid1", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
@@ -38,7 +39,7 @@ struct Cli {
     serve: ServeArgs,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Verb {
     /// Run the agent [the default]
     Serve(Box<ServeArgs>),

@@ -1,6 +1,6 @@
 //! Who gets in, and how far: tokens of every kind, roles, networks, expiry, and secrets that stay secret.
 
-mod keys;
+pub mod keys;
 mod notices;
 mod onlookers;
 mod rights;

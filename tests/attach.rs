@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use pid1_sdk::api::{ProcessList, ResizeTerm, command::Body};
 
+use crate::access::keys::Keys;
 use crate::support::{
-    Agent, HEAVY, PROMPT, Proxy, Rng, SOON, Screen, binary, eventually, named, process_start, stopped,
+    Agent, HEAVY, Launch, PROMPT, Proxy, Rng, SOON, Screen, binary, eventually, named, process_start, stopped,
 };
 
 const LEAVE: &[u8] = b"\x10\x11";
@@ -190,7 +191,7 @@ async fn an_agent_that_was_started_anew_has_another_program() {
     let token = ["--token", "a-token-of-two-agents"];
     let (agent, next) = (Agent::with(&token).await, Agent::with(&token).await);
     let proxy = Proxy::to(agent.address());
-    let mut screen = attach(&agent, &proxy.url(agent.token()), &[]);
+    let mut screen = attach(&agent, &proxy.url(token[1]), &[]);
     screen.until(PROMPT).await;
     proxy.turn_to(next.address());
     proxy.cut();
@@ -269,4 +270,34 @@ async fn keys_that_only_begin_to_leave_arrive() {
     screen.type_in(b"\x10");
     screen.until("10 61 10 10 62 10").await;
     assert_eq!(screen.status().await, 0);
+}
+
+/// Whoever may only look on sees everything, types nothing, and leaves as everybody does.
+#[tokio::test]
+async fn a_viewer_looks_on() {
+    let launch = Launch::new();
+    let keys = Keys::new(&launch);
+    let flags = keys.flags();
+    let agent = launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await;
+    let url = |role: &str| format!("ws://{}/wsv2/{}", agent.address(), keys.jwt_of(role));
+    let mut early = attach(&agent, &url("viewer"), &[]);
+    assert_eq!(early.status().await, 255);
+    assert!(said(&agent).contains("starts nothing"), "{}", said(&agent));
+    let mut editor = attach(&agent, &url("editor"), &[]);
+    editor.until(PROMPT).await;
+    editor.type_in(b"echo sho''wn before\r");
+    editor.until("shown before").await;
+    let mut viewer = attach(&agent, &url("viewer"), &[]);
+    viewer.until("shown before").await;
+    eventually("it says so", SOON, || said(&agent).contains("read-only")).await;
+    viewer.type_in(b"touch typed-by-the-viewer\r\x03\x04");
+    viewer.resize(7, 7);
+    editor.type_in(b"stty size; echo sho''wn after\r");
+    editor.until("30 100").await;
+    viewer.until("shown after").await;
+    viewer.type_in(LEAVE);
+    assert_eq!(viewer.status().await, 0);
+    editor.type_in(b"ls typed*; exit 6\r");
+    editor.until("No such file").await;
+    assert_eq!(editor.status().await, 6);
 }

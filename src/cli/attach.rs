@@ -14,7 +14,7 @@ use super::terminal::{self, RawMode};
 use super::{EXIT_FAILED, fail};
 use crate::client::{Address, Program, Wanted};
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct AttachArgs {
     /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
     // Parsed later: an error of clap's would show the token.

@@ -21,7 +21,7 @@ const KEEP_LEAST: u32 = 1;
 /// A window nobody knows the size of.
 const UNKNOWN_SIZE: (u16, u16) = (24, 80);
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct ExecArgs {
     /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
     // Parsed later: an error of clap's would show the token.

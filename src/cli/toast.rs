@@ -7,7 +7,7 @@ use pid1_sdk::api::{Toast, command::Body};
 use crate::client::{Address, Client};
 
 /// Flags of `pid1 toast`.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct ToastArgs {
     /// The agent, with an owner's token (the URL it printed, or ws://HOST:PORT/wsv2/TOKEN; PID1_URL if left out), and the
     /// message, at most 1,000 characters

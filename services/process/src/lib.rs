@@ -261,7 +261,9 @@ impl Programs {
         };
         // Answered before the feed exists: a client learns which program it is before it gets its output.
         ch.ticket().answer(Body::ProcessStarted(started));
-        self.seats.seat(from.session(), writer, Feed::start(ch, from, process, *own, position));
+        // Nothing runs slower because somebody looks on.
+        let holds = *own && from.role().may(Right::Write);
+        self.seats.seat(from.session(), writer, Feed::start(ch, from, process, holds, position));
         Ok(Reply::Later)
     }
 
