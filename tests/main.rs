@@ -19,7 +19,7 @@ mod exec;
 mod fields;
 mod hostile;
 mod http;
+mod services;
 mod settings;
 mod support;
 mod tidy;
-mod viewer;

@@ -8,10 +8,10 @@ use pid1_sdk::api::{
     CloseChannel, CloseChannelRes, FIELDS, OpenChannel, ProcessAttach, close_channel::Action,
     close_channel_res::Status, command::Body, open_channel::Action as OpenAction, process_attach::Target,
 };
+use pid1_sdk::testing::samples;
 
 use super::keys::{Keys, TOKEN};
 use crate::support::{Agent, Launch, http};
-use crate::viewer::body;
 
 /// What a channel asks a role for: bodies that everybody may send, that only owners may; the others are for editors.
 struct Row {
@@ -60,10 +60,13 @@ async fn every_role_sends_every_body_to_every_channel() {
             let mut client = agent.client_as(&keys.jwt_of(&role.to_string())).await;
             let channel = if row.service.is_empty() { 0 } else { client.open(row.service, &name).await };
             let before = (tree(&agent.root()), agent.programs());
-            // Saying goodbye ends the session.
-            let (last, others): (Vec<_>, Vec<_>) = FIELDS.iter().partition(|(name, _)| *name == "goodbye");
-            for (what, number) in others.into_iter().chain(last) {
-                let answer = client.ask(channel, body(number)).await;
+            let mut bodies: Vec<_> = samples().into_iter().map(|sample| sample.body).collect();
+            // The first of each is empty. Saying goodbye ends the session.
+            bodies.dedup_by_key(|body| body.number());
+            bodies.sort_by_key(|body| body.name() == "goodbye");
+            for body in bodies {
+                let what = body.name();
+                let answer = client.ask(channel, body).await;
                 let lowest = row.lowest(what);
                 let text = format!("{what} needs the role {lowest}, and this session has the role {role}");
                 let refused = answer == Body::Error(text);

@@ -4,7 +4,7 @@ use pid1_exec::Exec;
 use pid1_sdk::Role;
 use pid1_sdk::api::{Exec as Run, Ok as Done, State, command::Body};
 use pid1_sdk::channel::Leave;
-use pid1_sdk::testing::{TestChannel, TestMember};
+use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 
 const RUNNING: Body = Body::State(State::Running as i32);
 const STOPPED: Body = Body::State(State::Stopped as i32);
@@ -88,4 +88,9 @@ async fn closing_ends_the_whole_tree() {
     };
     assert!(tokio::time::timeout(std::time::Duration::from_secs(20), stopped).await.is_ok());
     assert_eq!(channel.engine().processes().live(), 0);
+}
+
+#[tokio::test]
+async fn it_keeps_the_promises_of_every_service() {
+    conformance::<Exec>(&[run(&["yes"])]).await;
 }

@@ -3,7 +3,7 @@
 use pid1_null::Null;
 use pid1_sdk::Role;
 use pid1_sdk::api::command::Body;
-use pid1_sdk::testing::TestChannel;
+use pid1_sdk::testing::{TestChannel, conformance};
 
 #[tokio::test]
 async fn everybody_may_open_it_and_nothing_is_supported() {
@@ -14,4 +14,9 @@ async fn everybody_may_open_it_and_nothing_is_supported() {
     assert_eq!(editor.ask(Body::Input("x".into())).await, refused);
     let answer = viewer.ask(Body::Input("x".into())).await;
     assert!(matches!(answer, Body::Error(text) if text.contains("needs the role editor")));
+}
+
+#[tokio::test]
+async fn it_keeps_the_promises_of_every_service() {
+    conformance::<Null>(&[]).await;
 }

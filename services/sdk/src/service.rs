@@ -106,18 +106,37 @@ pub struct ServiceDef {
     pub name: &'static str,
     /// One line for `pid1 services` and the docs.
     pub doc: &'static str,
+    needs: fn(&Body) -> Right,
+    open_needs: Right,
     spawn: fn(ChannelSeed),
 }
 
 impl ServiceDef {
     /// The service `S` under `name`.
     pub const fn new<S: Service>(name: &'static str, doc: &'static str) -> Self {
-        ServiceDef { name, doc, spawn: crate::channel::spawn::<S> }
+        let spawn = crate::channel::spawn::<S>;
+        ServiceDef { name, doc, needs: S::needs, open_needs: S::OPEN_NEEDS, spawn }
+    }
+
+    /// The right that `body` asks for, as [`Service::needs`] says.
+    pub fn needs(&self, body: &Body) -> Right {
+        (self.needs)(body)
+    }
+
+    /// The right needed to start it, as [`Service::OPEN_NEEDS`] says.
+    pub fn open_needs(&self) -> Right {
+        self.open_needs
     }
 
     /// Starts a channel of this service.
     pub(crate) fn spawn(&self, seed: ChannelSeed) {
         (self.spawn)(seed);
+    }
+}
+
+impl std::fmt::Display for ServiceDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
     }
 }
 

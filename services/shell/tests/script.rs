@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pid1_sdk::api::{ResizeTerm, State, command::Body};
 use pid1_sdk::channel::Leave;
-use pid1_sdk::testing::TestChannel;
+use pid1_sdk::testing::{TestChannel, conformance};
 use pid1_sdk::{Role, limits};
 use pid1_shell::Shell;
 
@@ -68,4 +68,9 @@ async fn a_shell_that_exits_alone_ends_its_channel() {
     member.leave(Leave::Disconnect).await;
     assert!(process.stdin().push("go\n".into()).is_ok());
     channel.ended().await;
+}
+
+#[tokio::test]
+async fn it_keeps_the_promises_of_every_service() {
+    conformance::<Shell>(&[input("yes\n")]).await;
 }

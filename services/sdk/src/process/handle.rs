@@ -194,6 +194,11 @@ impl Process {
         self.begin_stop(cause, true);
     }
 
+    /// Whether a `stop` or `kill`, by whomever, has begun.
+    pub fn stopping(&self) -> bool {
+        lock(&self.inner.stop).begun
+    }
+
     /// Resolves when a `stop` or `kill`, by whomever, is done. Cancel-safe.
     pub async fn stopped(&self) {
         self.wait_stop(|stop| stop.done).await;
