@@ -29,9 +29,10 @@ test: ## everything, on a fresh machine
 	@$(STAGE) product $(MAKE) --no-print-directory product
 	@$(STAGE) clients $(MAKE) --no-print-directory clients
 
-lint: ## format and clippy, which hold the invariants
+lint: ## format, clippy, which holds the invariants, and the docs
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
 units: ## unit and service tests, and the examples in the docs
 	cargo test --quiet --workspace --lib --bins --test script

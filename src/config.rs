@@ -37,7 +37,7 @@ pub struct ServeArgs {
     #[arg(long = "host", env = "PID1_HOST", value_name = "NAME", value_delimiter = ',')]
     hosts: Vec<String>,
 
-    /// A web origin whose pages may connect, such as https://ide.example.com; may be repeated
+    /// A web origin whose pages may connect, such as `https://ide.example.com`; may be repeated
     #[arg(long = "origin", env = "PID1_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
 

@@ -9,6 +9,7 @@
 //! on printing; it is ended with the channel, like the program itself and everything that they started.
 //!
 //! Output is text: bytes that are not UTF-8 become U+FFFD. Byte-exact work goes through `process`.
+#![warn(missing_docs)]
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

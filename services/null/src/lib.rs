@@ -3,6 +3,7 @@
 //! Official clients open a number of services without needing an answer from them, and die if an open is refused.
 //! Until such a service is built, its name opens this one. Every command with a `ref` is answered with an `error`
 //! that says it is not supported yet.
+#![warn(missing_docs)]
 
 use pid1_sdk::api::command::Body;
 use pid1_sdk::{Channel, Member, Reply, Result, Right, Service, unsupported};

@@ -76,7 +76,8 @@ impl<E: Send + 'static> Channel<E> {
         &self.audience
     }
 
-    /// Sends to one member; to nobody if it has left.
+    /// Sends to one member; to nobody if it has left. Never waits, as all sending here: whoever sends much waits for room
+    /// first ([`Audience::room_of`], [`Audience::room_for_all`]).
     pub fn send(&self, to: SessionId, body: Body) {
         if let Some(member) = self.audience.find(to) {
             member.send(self.id, body);
@@ -90,7 +91,8 @@ impl<E: Send + 'static> Channel<E> {
         }
     }
 
-    /// Sends to every member but one; encoded once.
+    /// Sends to every member but one; encoded once. They find that one's number, negative, in `Command.session`, as the
+    /// protocol has it.
     pub fn broadcast_except(&self, except: SessionId, body: Body) {
         self.audience.send_except(self.id, except, &self.encode(Target::Except(except), body));
     }
@@ -120,12 +122,14 @@ impl<E: Send + 'static> Channel<E> {
         self.asked.take().unwrap_or_else(Ticket::nobody)
     }
 
-    /// Where this channel's tasks report; bounded, so they wait while the service is busy.
+    /// Where this channel's tasks report. [`limits::EVENTS`](crate::limits::EVENTS) may wait there; then the tasks do.
+    /// Sending fails once the channel has ended. Not for the methods of the service: they would wait for themselves.
     pub fn events(&self) -> mpsc::Sender<E> {
         self.events.clone()
     }
 
-    /// Runs a task that ends with the channel at the latest: it is dropped where it waits.
+    /// Runs a task that ends with the channel at the latest: it is dropped where it waits. It must wait now and then, and
+    /// whatever computes for long or blocks belongs into [`Runtimes::spawn_blocking`](crate::runtimes::Runtimes::spawn_blocking).
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         let task = async move {

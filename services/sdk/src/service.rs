@@ -21,7 +21,9 @@ pub trait Service: Sized + Send + 'static {
     /// first member who has it starts the service.
     const OPEN_NEEDS: Right = Right::Write;
 
-    /// Starts an instance. An error is told to the members, and again to every command, until the channel closes.
+    /// Starts an instance. An error is told to the members, and again to every command, until all have left and somebody
+    /// joins anew. Given up after [`OPEN_TIMEOUT`](crate::limits::OPEN_TIMEOUT). Whom the channel has for members is not
+    /// known yet: greet in [`attach`](Service::attach).
     fn open(ch: &mut Channel<Self::Event>) -> impl Future<Output = Result<Self>> + Send;
 
     /// The right that `body` asks for. List only what a viewer may send: what is forgotten is then refused.
@@ -29,7 +31,10 @@ pub trait Service: Sized + Send + 'static {
         Right::Write
     }
 
-    /// Answers one command of a member who has the right that [`needs`](Service::needs) names.
+    /// Answers one command of a member who has the right that [`needs`](Service::needs) names. Given up after
+    /// [`COMMAND_TIMEOUT`](crate::limits::COMMAND_TIMEOUT), with an error to whoever asked.
+    ///
+    /// An error reaches the sender, if it asked with a `ref`, as `error` with this text.
     fn command(
         &mut self,
         ch: &mut Channel<Self::Event>,
@@ -61,7 +66,7 @@ pub trait Service: Sized + Send + 'static {
         ready(())
     }
 
-    /// One of the service's own tasks reports.
+    /// One of the service's own tasks reports. What it reports of may have changed since it was sent.
     fn event(
         &mut self,
         _ch: &mut Channel<Self::Event>,
@@ -70,20 +75,22 @@ pub trait Service: Sized + Send + 'static {
         ready(())
     }
 
-    /// The channel ends. Members can still be sent to; tasks are cancelled right after.
+    /// The channel ends: stop programs here. Members can still be sent to; the service and its tasks are dropped right
+    /// after. Called after a panic, too. Given up after [`CLOSE_TIMEOUT`](crate::limits::CLOSE_TIMEOUT).
     fn close(&mut self, _ch: &mut Channel<Self::Event>) -> impl Future<Output = ()> + Send {
         ready(())
     }
 }
 
-/// The answer to one command. The actor copies the `ref`.
+/// The answer to one command. The actor copies the `ref`, and sends nothing if there is none: a request has one answer,
+/// which carries its `ref` (`Command.ref` in `api.proto`).
 #[derive(Debug)]
 pub enum Reply {
     /// Nothing to say: whoever asked with a `ref` gets `ok`.
     None,
     /// This, to the sender, if it asked with a `ref`.
     Now(Box<Body>),
-    /// Later: whoever holds the ticket from [`Channel::ticket`] answers.
+    /// Later: whoever holds the ticket from [`Channel::ticket`] answers. Without having taken it, the answer is an error.
     Later,
 }
 
@@ -94,7 +101,10 @@ impl Reply {
     }
 }
 
-/// The error for a body that a service does not know.
+/// The error for a body that a service does not know: the last arm of every `command`.
+///
+/// # Errors
+/// Always: [`Error::Unsupported`], which names the body.
 pub fn unsupported<T>(body: &Body) -> Result<T> {
     Err(Error::Unsupported(body.name()))
 }

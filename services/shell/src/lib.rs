@@ -13,6 +13,7 @@
 //! terminal; they are ended with the channel.
 //!
 //! `input` and `output` are text: bytes that are not UTF-8 become U+FFFD. Byte-exact work goes through `process`.
+#![warn(missing_docs)]
 
 mod screen;
 mod sizes;

@@ -92,6 +92,9 @@ impl Handle {
 
     /// Makes `member` a member; the actor answers `reference` with `openChanRes`. The receiver resolves when the
     /// member has been told and greeted.
+    ///
+    /// # Errors
+    /// The channel has ended, or has [`limits::MEMBERS_PER_CHANNEL`] members. Nobody has been told of anything then.
     pub fn join(
         &self,
         member: Member,
@@ -111,8 +114,10 @@ impl Handle {
         self.membership.leave(member.session(), how, reference)
     }
 
-    /// Hands over a command, waiting at most `patience` while the inbox is full. Given back with the reason if it cannot
-    /// be taken.
+    /// Hands over a command, waiting at most `patience` while [`limits::INBOX_COMMANDS`] wait already.
+    ///
+    /// # Errors
+    /// The channel has ended, or took nothing for so long: the command comes back, for somebody to answer it.
     pub async fn deliver(&self, delivery: Box<Delivery>, patience: Duration) -> Result<(), Undelivered> {
         let delivery = match self.inbox.try_send(delivery) {
             Ok(()) => return Ok(()),

@@ -80,6 +80,9 @@ impl Census {
     }
 
     /// Checks one encoded `Command`. What is not well-formed is left to the decoder to refuse.
+    ///
+    /// # Errors
+    /// It holds more than any real message does; see [`TooMany`].
     pub fn check(&self, command: &[u8]) -> Result<(), TooMany> {
         let mut left = limits::MESSAGE_ELEMENTS * ELEMENT;
         self.walk(self.command, command, &mut left, DEPTH)
