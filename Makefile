@@ -10,13 +10,24 @@ STATIC := target/$(TARGET)/release/pid1
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run check test lint units static product clients tools bench soak
+.PHONY: help run check test lint units static product clients tools bench soak new-service
+
+# The name after `make new-service` is no target of its own.
+ifeq ($(firstword $(MAKECMDGOALS)),new-service)
+ifneq ($(origin NAME),command line)
+override NAME := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+$(eval $(NAME):;@:)
+endif
+endif
 
 help: ## these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 run: ## serve the current folder
 	cargo run --release
+
+new-service: ## make new-service NAME: a crate in services/, registered and tested
+	@.ci/new-service '$(NAME)'
 
 check: ## daily: lint and unit tests
 	@$(MAKE) --no-print-directory lint units
