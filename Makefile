@@ -10,7 +10,7 @@ STATIC := target/$(TARGET)/release/pid1
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run check test lint units static product clients tools bench soak new-service
+.PHONY: help run check test lint units static product clients guide tools bench soak new-service
 
 # The name after `make new-service` is no target of its own.
 ifeq ($(firstword $(MAKECMDGOALS)),new-service)
@@ -39,6 +39,7 @@ test: ## everything, on a fresh machine
 	@$(STAGE) static $(MAKE) --no-print-directory static
 	@$(STAGE) product $(MAKE) --no-print-directory product
 	@$(STAGE) clients $(MAKE) --no-print-directory clients
+	@$(STAGE) guide $(MAKE) --no-print-directory guide
 
 lint: ## format, clippy, which holds the invariants, and the docs
 	cargo fmt --all --check
@@ -63,6 +64,9 @@ clients: static ## the published clients against the real binary
 	    echo "== $$suite"; \
 	    (cd "$$suite" && npm ci --silent --no-audit --no-fund && PID1_BIN=$(CURDIR)/$(STATIC) npm test --silent); \
 	done
+
+guide: ## the guide to writing a service, followed to the letter
+	.ci/guide
 
 tools: ## what the tests need besides Rust
 	@command -v node >/dev/null && command -v npm >/dev/null || \
