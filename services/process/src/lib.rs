@@ -11,6 +11,7 @@
 //!
 //! An anonymous channel's program ends with its client. A named channel's program is kept for `keepSeconds` (60 if
 //! not given) after its last member has left, and so is its end, for whoever comes back to ask.
+#![warn(missing_docs)]
 
 mod feed;
 mod seats;
