@@ -99,10 +99,14 @@ fn done(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "this is where errors meet people")]
 fn fail(error: &str, status: u8) -> ExitCode {
-    eprintln!("pid1: {error}");
+    to_stderr(&format!("pid1: {error}\n"));
     ExitCode::from(status)
+}
+
+/// Tells whoever looks at our stderr. It may be closed or full, and that is no reason to fail.
+fn to_stderr(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn services() -> ExitCode {

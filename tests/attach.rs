@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use pid1_sdk::api::{ProcessList, ResizeTerm, command::Body};
 
@@ -300,4 +301,36 @@ async fn a_viewer_looks_on() {
     editor.type_in(b"ls typed*; exit 6\r");
     editor.until("No such file").await;
     assert_eq!(editor.status().await, 6);
+}
+
+/// Neither the program nor anybody else who types into it notices. There may be nobody to tell, either.
+#[tokio::test]
+async fn a_window_that_is_closed_leaves_the_terminal_to_the_others() {
+    let agent = Agent::start().await;
+    let mut stays = attach(&agent, agent.url(), &[]);
+    stays.until(PROMPT).await;
+    let window = nix::pty::openpty(None, None).unwrap();
+    // Else the client would hold its own window open.
+    fcntl(&window.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let shown = agent.root().join("shown");
+    let mut closed = Command::new(binary())
+        .args(["attach", agent.url()])
+        .stdin(Stdio::from(window.slave))
+        .stdout(fs::File::create(&shown).unwrap())
+        .stderr(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    let sees = || fs::read_to_string(&shown).unwrap().contains(PROMPT);
+    eventually("the second sees the prompt", SOON, sees).await;
+    drop(window.master);
+    let mut status = None;
+    let ended = || {
+        status = closed.try_wait().unwrap();
+        status.is_some()
+    };
+    eventually("it leaves", SOON, ended).await;
+    assert_eq!(status.unwrap().code(), Some(129));
+    stays.type_in(b"echo still he''re; exit 3\r");
+    stays.until("still here").await;
+    assert_eq!(stays.status().await, 3);
 }

@@ -172,6 +172,10 @@ impl Console {
                 }
             };
             if !matches!(read, Ok(1..)) {
+                if self.raw.is_some() {
+                    // The window was closed. Not the end of the input: others may type on.
+                    return Ended::Signal(Signal::SIGHUP as i32);
+                }
                 controls.end_input();
                 // The program's end is the end, not ours.
                 return pending().await;
@@ -245,21 +249,18 @@ impl Console {
 }
 
 /// Tells the person something, on a line of its own.
-#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
 pub(super) fn say(text: &str) {
-    eprintln!("pid1: {text}");
+    super::to_stderr(&format!("pid1: {text}\n"));
 }
 
 /// The program may have left the cursor in the middle of a line.
-#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
 fn new_line() {
-    eprintln!();
+    super::to_stderr("\n");
 }
 
 /// As [`say`], on a terminal that is raw and may be in the middle of a line.
-#[expect(clippy::print_stderr, reason = "this is where a client speaks")]
 pub(super) fn say_raw(text: &str) {
-    eprint!("\r\npid1: {text}\r\n");
+    super::to_stderr(&format!("\r\npid1: {text}\r\n"));
 }
 
 /// The exit status that stands for a program's.
