@@ -5,20 +5,21 @@ pub(crate) mod secrets;
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 /// The signals that end the agent in order.
 pub(crate) struct Ending {
-    term: Signal,
-    int: Signal,
+    term: Listener,
+    int: Listener,
     /// The terminal it runs in was closed; `None` if whoever started it wants it to survive that.
-    hangup: Option<Signal>,
+    hangup: Option<Listener>,
 }
 
 impl Ending {
     /// From here on these signals do not kill the agent. Needs the runtime that will wait.
     pub(crate) fn watch() -> io::Result<Self> {
-        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let hangup = if is_ignored(Signal::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Ending { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hangup })
     }
 
@@ -32,12 +33,13 @@ impl Ending {
     }
 }
 
-/// As `nohup` leaves it. Handling the signal would undo that.
-fn hangup_is_ignored() -> bool {
+/// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
+pub(crate) fn is_ignored(wanted: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // The mask's lowest bit is signal 1.
-    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (wanted as i32 - 1) & 1 == 1
 }
 
 /// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives

@@ -334,3 +334,22 @@ async fn a_window_that_is_closed_leaves_the_terminal_to_the_others() {
     stays.until("still here").await;
     assert_eq!(stays.status().await, 3);
 }
+
+/// Also what came while nobody was connected, and nothing had been shown before.
+#[tokio::test]
+async fn a_connection_lost_before_the_first_output_costs_none_of_it() {
+    let agent = Agent::start().await;
+    let proxy = Proxy::to(agent.address());
+    let script = "while [ ! -e go ]; do sleep 0.02; done; seq 1 50000; touch written; read end";
+    let mut screen = attach(&agent, &proxy.url(agent.token()), &["--", "sh", "-c", script]);
+    eventually("it waits", SOON, || !named(&agent.programs(), "50000").is_empty()).await;
+    proxy.down();
+    fs::write(agent.root().join("go"), "").unwrap();
+    eventually("it is written", SOON, || agent.root().join("written").exists()).await;
+    proxy.up();
+    let shown = screen.until("\n50000\r\n").await;
+    assert!(shown.starts_with("1\r\n2\r\n3\r\n"), "{:?}", &shown[..shown.len().min(60)]);
+    assert_eq!(shown.lines().count(), 50000);
+    screen.type_in(b"\r");
+    assert_eq!(screen.status().await, 0);
+}

@@ -1,5 +1,7 @@
 //! `pid1 exec` beyond the plain run: over connections that break, on a terminal, with limits, signals and settings.
 
+mod manners;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};

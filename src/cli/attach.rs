@@ -105,6 +105,6 @@ pub(super) fn run(args: AttachArgs) -> ExitCode {
         Err(error) => return fail(&format!("cannot use this terminal: {error}"), EXIT_NO_AGENT),
     };
     let keys = Some(args.detach_keys);
-    let console = Console { raw, keys, forwards: false, exact: false, come_back };
+    let console = Console { raw, keys, come_back, ..Console::default() };
     console::run(address, wanted, console, |_| None)
 }

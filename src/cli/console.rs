@@ -1,17 +1,18 @@
 //! Between a program elsewhere and the person or the pipes here: keys and stdin there, output here, signals and window
 //! sizes passed on. `exec` and `attach` differ in what they ask for.
 
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::process::ExitCode;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use nix::sys::signal::{Signal, raise};
 use pid1_sdk::api::{ProcessExited, process_exited::Status};
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -19,6 +20,7 @@ use super::detach::{DetachKeys, Detector, HOLD};
 use super::show::Shown;
 use super::terminal::{self, RawMode};
 use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
+use crate::init::is_ignored;
 
 /// What shells and ssh use for "the other side could not be reached".
 pub(super) const EXIT_NO_AGENT: u8 = 255;
@@ -41,6 +43,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long leaving waits for our own output and for the agent's farewell.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A reader of our output who took nothing for so long stands still.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// The key that leaves while the connection is lost, whatever the detach keys are.
 const CTRL_C: u8 = 0x03;
 
@@ -61,6 +66,10 @@ pub(super) struct Console {
     pub(super) exact: bool,
     /// How to come back after leaving.
     pub(super) come_back: String,
+    /// Stdin is not ours to read.
+    pub(super) no_input: bool,
+    /// Since when a piece of output has been on its way to our own reader.
+    pub(super) writing: Cell<Option<Instant>>,
 }
 
 /// How it ended, for the local side.
@@ -122,6 +131,9 @@ impl Console {
         controls: Controls,
         events: mpsc::Receiver<Event>,
     ) -> Result<Ended, ClientError> {
+        let unheard = |error: io::Error| ClientError::Lost(format!("no signals: {error}"));
+        let mut signals = watch().map_err(unheard)?;
+        terminal::hear_signals().map_err(unheard)?;
         if self.raw.is_some()
             && let Some((rows, cols)) = terminal::size()
         {
@@ -143,7 +155,7 @@ impl Console {
         let how = tokio::select! {
             end = &mut follow => return end,
             how = self.type_in(&controls) => how,
-            how = self.obey(&controls) => how?,
+            how = self.obey(&mut signals, &controls) => how,
         };
         // A command that nobody can come back to is not left behind.
         let stays = matches!(how, Ended::Detached) || !self.forwards;
@@ -157,6 +169,10 @@ impl Console {
 
     /// Sends what is typed, to its end; returns when the person has typed that it wants to leave.
     async fn type_in(&self, controls: &Controls) -> Ended {
+        if self.no_input || (self.raw.is_none() && terminal::in_background()) {
+            controls.end_input();
+            return pending().await;
+        }
         let mut stdin = tokio::io::stdin();
         let mut detector = self.keys.clone().map(Detector::new);
         loop {
@@ -180,8 +196,13 @@ impl Console {
                 // The program's end is the end, not ours.
                 return pending().await;
             }
-            if self.raw.is_some() && controls.away() && typed.contains(&CTRL_C) {
-                return Ended::Detached;
+            if self.raw.is_some() && typed.contains(&CTRL_C) {
+                if !controls.started() || (controls.away() && self.forwards) {
+                    return Ended::Signal(Signal::SIGINT as i32);
+                }
+                if controls.away() {
+                    return Ended::Detached;
+                }
             }
             let Some(detector) = &mut detector else {
                 controls.type_in(typed.freeze());
@@ -197,12 +218,7 @@ impl Console {
     }
 
     /// Does what signals ask for; returns when one tells us to leave.
-    async fn obey(&self, controls: &Controls) -> Result<Ended, ClientError> {
-        let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
-        let watched = WISHES.into_iter().chain(others);
-        let streams: Result<Vec<_>, io::Error> =
-            watched.map(|wish| Ok((wish, signal(SignalKind::from_raw(wish as i32))?))).collect();
-        let mut streams = streams.map_err(|error| ClientError::Lost(format!("no signals: {error}")))?;
+    async fn obey(&self, streams: &mut [(Signal, Listener)], controls: &Controls) -> Ended {
         loop {
             let next = poll_fn(|cx| {
                 let mut streams = streams.iter_mut();
@@ -223,8 +239,14 @@ impl Console {
                 },
                 wish if self.forwards && controls.started() && !controls.away() => {
                     controls.signal(wish as i32);
+                    // A command run here would be ended while it waits for its reader. Ours has ended, perhaps, and
+                    // it is we who wait.
+                    let ends = !matches!(wish, Signal::SIGUSR1 | Signal::SIGUSR2);
+                    if ends && self.writing.get().is_some_and(|since| since.elapsed() > STUCK) {
+                        return Ended::Signal(wish as i32);
+                    }
                 }
-                wish => return Ok(Ended::Signal(wish as i32)),
+                wish => return Ended::Signal(wish as i32),
             }
         }
     }
@@ -246,6 +268,13 @@ impl Console {
             controls.resize(rows, cols);
         }
     }
+}
+
+/// Listens for all that we answer; what whoever started us wants ignored, as `nohup` does, stays ignored.
+fn watch() -> io::Result<Vec<(Signal, Listener)>> {
+    let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
+    let watched = WISHES.into_iter().chain(others).filter(|wish| !is_ignored(*wish));
+    watched.map(|wish| Ok((wish, signal(SignalKind::from_raw(wish as i32))?))).collect()
 }
 
 /// Tells the person something, on a line of its own.

@@ -18,6 +18,9 @@ const EXIT_TIMED_OUT: u8 = 124;
 /// The least that a command outlives its connection: the service counts in seconds, and 0 means its own default.
 const KEEP_LEAST: u32 = 1;
 
+/// Longer spans of time are mistakes, and cannot be added to every time.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// A window nobody knows the size of.
 const UNKNOWN_SIZE: (u16, u16) = (24, 80);
 
@@ -31,6 +34,10 @@ pub(super) struct ExecArgs {
     /// Give the command a terminal; with ours, every key goes to it
     #[arg(short, long, env = "PID1_EXEC_TTY", value_parser = clap::builder::BoolishValueParser::new())]
     tty: bool,
+
+    /// Leave our stdin alone: the command's input is empty. For the background, and for loops that read theirs
+    #[arg(short, long, env = "PID1_EXEC_NO_STDIN", value_parser = clap::builder::BoolishValueParser::new())]
+    no_stdin: bool,
 
     /// Set a variable for the command, or with NAME alone pass ours on; may be repeated
     #[arg(short, long = "env", env = "PID1_EXEC_ENV", value_name = "NAME=VALUE", value_parser = variable)]
@@ -97,7 +104,15 @@ pub(super) fn run(args: ExecArgs) -> ExitCode {
     } else {
         None
     };
-    let console = Console { raw, keys, forwards: true, exact: true, come_back };
+    let console = Console {
+        raw,
+        keys,
+        forwards: true,
+        exact: true,
+        come_back,
+        no_input: args.no_stdin,
+        ..Console::default()
+    };
     console::run(address, wanted, console, |end| match end {
         Ended::Program(exited) if exited.cause() == Cause::TimedOut => {
             let limit = args.timeout.unwrap_or_default().as_secs_f64();
@@ -140,7 +155,8 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "give a number of seconds, such as 2.5".to_owned())?;
-    Duration::try_from_secs_f64(number).map_err(|_| "give a number of seconds that can pass".to_owned())
+    let time = Duration::try_from_secs_f64(number).ok().filter(|time| *time <= LONGEST);
+    time.ok_or_else(|| format!("give 0 to {} seconds, which is a year", LONGEST.as_secs()))
 }
 
 fn some_seconds(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! What a program elsewhere prints, here: bytes to stdout and stderr, and what the person must know beside them.
 
 use std::io;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use nix::sys::signal::Signal;
@@ -60,7 +61,10 @@ impl Console {
                     if let Some(modes) = &mut modes {
                         pieces.iter().for_each(|piece| modes.learn(piece));
                     }
-                    write(stream, pieces).await
+                    self.writing.set(Some(Instant::now()));
+                    let written = write(stream, pieces).await;
+                    self.writing.set(None);
+                    written
                 }
                 Event::CaughtUp => {
                     // What was there is shown as it was printed; a full-screen program draws anew.

@@ -4,7 +4,9 @@
 
 use std::io;
 
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use nix::sys::signal::SigSet;
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 /// Our terminal in raw mode: each key is a byte for the program, none a signal for us. Dropping it restores the
 /// terminal, in a panic too.
@@ -14,8 +16,10 @@ pub(super) struct RawMode {
 }
 
 impl RawMode {
-    /// Makes the terminal on stdin raw.
+    /// Makes the terminal on stdin raw. From here on signals wait until [`hear_signals`]: one that ended us before we
+    /// listen would leave the terminal raw.
     pub(super) fn enter() -> io::Result<RawMode> {
+        SigSet::all().thread_block()?;
         let mode = RawMode { cooked: tcgetattr(rustix::stdio::stdin())? };
         mode.again()?;
         Ok(mode)
@@ -39,6 +43,16 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         self.restore();
     }
+}
+
+/// Somebody listens now.
+pub(super) fn hear_signals() -> io::Result<()> {
+    Ok(SigSet::all().thread_unblock()?)
+}
+
+/// Whether reading stdin would stop us: a terminal that has another job in front.
+pub(super) fn in_background() -> bool {
+    is_terminal() && tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|front| front != getpgrp())
 }
 
 /// Whether a person sits at stdin.

@@ -219,16 +219,18 @@ impl Controls {
         });
     }
 
-    /// A message of input was refused: behind one that was not taken, or for good.
-    pub(super) fn refused(&self) {
+    /// A message of input was refused: behind one that was not taken, or for good. Whether it was for good.
+    pub(super) fn refused(&self) -> bool {
         self.change(|state| {
             state.unanswered.pop_front();
             state.again = true;
             if state.unanswered.is_empty() && state.refused_at.replace(state.taken) == Some(state.taken) {
-                return state.end();
+                state.end();
+                return true;
             }
             state.go_back();
-        });
+            false
+        })
     }
 
     /// A signal was answered.

@@ -20,6 +20,9 @@ const ALIVE: Duration = Duration::from_secs(1);
 /// The agent answers each of those; a network that has swallowed this many is gone, whatever it says itself.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// What the agent says of input that the program itself no longer wants.
+const INPUT_CLOSED: &str = "input is closed";
+
 /// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -121,6 +124,10 @@ impl Remote {
             Some(_) => {}
             None => {
                 self.program = Some(program);
+                if !program.found {
+                    // All of it is wanted, also if the connection is lost before the first byte has come.
+                    self.stdout = Some(0);
+                }
                 if self.looking_on {
                     self.controls.never_types();
                 }
@@ -148,7 +155,11 @@ impl Remote {
             };
             match (command.r#ref.as_str(), command.body) {
                 (INPUT, Some(Body::ProcessStdinTaken(taken))) => self.controls.taken(taken.offset),
-                (INPUT, Some(Body::Error(_))) => self.controls.refused(),
+                // A program that wants no more input gets none, as with a pipe; everything else must not pass unseen.
+                (INPUT, Some(Body::Error(why))) if self.controls.refused() && !why.contains(INPUT_CLOSED) => {
+                    return Err(ClientError::Refused(format!("the agent takes no more of our input: {why}")));
+                }
+                (INPUT, Some(Body::Error(_))) => {}
                 (SIGNAL, _) => self.controls.signalled(),
                 (_, Some(Body::ProcessOutput(output))) if command.channel == channel => {
                     self.output(output).await?;
