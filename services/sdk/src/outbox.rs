@@ -110,24 +110,27 @@ impl Outbox {
 
     /// Sends `frame` on `channel`. False, and nothing is sent, if the session is not (or no longer) a member of it.
     pub fn push(&self, channel: ChannelId, frame: Bytes) -> bool {
-        self.add(|lanes, frame| lanes.push(channel, frame), Frame { bytes: frame, framed: false })
+        self.add(|state, frame| state.lanes.push(channel, frame), Frame { bytes: frame, framed: false })
     }
 
     /// Answers something about `channel`, behind whatever is still queued on it: nothing overtakes its farewell.
     pub fn push_behind(&self, channel: ChannelId, frame: Bytes) {
-        self.add(|lanes, frame| lanes.push_behind(channel, frame), Frame { bytes: frame, framed: false });
+        self.add(
+            |state, frame| state.lanes.push_behind(channel, frame),
+            Frame { bytes: frame, framed: false },
+        );
     }
 
     /// Sends bytes that the door framed itself, before everything else.
     pub fn push_framed(&self, bytes: Bytes) {
-        self.add(|lanes, frame| lanes.push_first(frame), Frame { bytes, framed: true });
+        self.add(|state, frame| state.lanes.push_first(frame), Frame { bytes, framed: true });
     }
 
     /// Tells the session of a channel: from here on it can be sent to.
     pub fn open_lane(&self, channel: ChannelId, announcement: Bytes) {
-        let open = |lanes: &mut Lanes, frame| {
-            lanes.open(channel);
-            lanes.push(ChannelId::CONTROL, frame)
+        let open = |state: &mut State, frame| {
+            state.lanes.open(channel);
+            state.lanes.push(ChannelId::CONTROL, frame)
         };
         self.add(open, Frame { bytes: announcement, framed: false });
     }
@@ -135,29 +138,28 @@ impl Outbox {
     /// Ends a channel for this session at its own wish: what is still queued on it is dropped, and `farewell` is
     /// the last word about it.
     pub fn cut_lane(&self, channel: ChannelId, farewell: Bytes) {
-        let mut freed_bytes = 0;
-        let cut = |lanes: &mut Lanes, frame| {
-            freed_bytes = lanes.cut(channel, frame);
+        let cut = |state: &mut State, frame| {
+            // Before the farewell is counted: whoever makes room is not given up for it.
+            state.queued_bytes -= state.lanes.cut(channel, frame);
             true
         };
         self.add(cut, Frame { bytes: farewell, framed: false });
-        self.lock().queued_bytes -= freed_bytes;
         self.room.notify_waiters();
     }
 
     /// Ends a channel that ended without this session asking: what is queued goes out first, then `farewell`.
     pub fn close_lane(&self, channel: ChannelId, farewell: Bytes) {
-        let close = |lanes: &mut Lanes, frame| {
-            lanes.close(channel, frame);
+        let close = |state: &mut State, frame| {
+            state.lanes.close(channel, frame);
             true
         };
         self.add(close, Frame { bytes: farewell, framed: false });
     }
 
-    fn add(&self, put: impl FnOnce(&mut Lanes, Frame) -> bool, frame: Frame) -> bool {
+    fn add(&self, put: impl FnOnce(&mut State, Frame) -> bool, frame: Frame) -> bool {
         let mut state = self.lock();
         let cost = frame.cost_bytes();
-        if state.ended.is_some() || !put(&mut state.lanes, frame) {
+        if state.ended.is_some() || !put(&mut state, frame) {
             return false;
         }
         // One message may exceed the bound if it is alone: a large file must be deliverable at all.

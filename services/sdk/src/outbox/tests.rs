@@ -101,6 +101,16 @@ async fn past_the_hard_mark_the_session_is_given_up_and_its_memory_freed() {
 }
 
 #[tokio::test]
+async fn leaving_a_channel_with_much_queued_makes_room_and_never_ends_the_session() {
+    let outbox = Outbox::new(0);
+    outbox.open_lane(A, text("open"));
+    assert!(outbox.push(A, bulk(limits::OUTBOX_HARD_BYTES - 2 * limits::FRAME_COST_BYTES - 8)));
+    outbox.cut_lane(A, text("closed"));
+    assert_eq!(outbox.ended(), None);
+    assert_eq!(drain(&outbox).await, ["open", "closed"]);
+}
+
+#[tokio::test]
 async fn an_orderly_close_sends_what_is_queued_first() {
     let outbox = Outbox::new(1024);
     outbox.push(ChannelId::CONTROL, text("last words"));
