@@ -144,10 +144,11 @@ fn websocket_url(text: &str) -> Result<String, String> {
 /// Longer spans of time are mistakes, and cannot be added to every time.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let most = format!("at most a year: {} seconds", LONGEST.as_secs());
-    Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST).ok_or(most)
+/// A span of time as people give it to any flag.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "give a number of seconds, such as 2.5".to_owned())?;
+    let time = Duration::try_from_secs_f64(number).ok().filter(|time| *time <= LONGEST);
+    time.ok_or_else(|| format!("give 0 to {} seconds, which is a year", LONGEST.as_secs()))
 }
 
 fn positive_seconds(text: &str) -> Result<Duration, String> {

@@ -11,15 +11,13 @@ use super::detach::DetachKeys;
 use super::fail;
 use super::terminal::{self, RawMode};
 use crate::client::{Address, Program, Wanted};
+use crate::config::seconds;
 
 /// As `timeout` says it.
 const EXIT_TIMED_OUT: u8 = 124;
 
 /// The least that a command outlives its connection: the service counts in seconds, and 0 means its own default.
 const KEEP_LEAST: u32 = 1;
-
-/// Longer spans of time are mistakes, and cannot be added to every time.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// A window nobody knows the size of.
 const UNKNOWN_SIZE: (u16, u16) = (24, 80);
@@ -151,12 +149,6 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
         },
     };
     if name.is_empty() { Err("give NAME=VALUE, or NAME".to_owned()) } else { Ok((name.to_owned(), value)) }
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "give a number of seconds, such as 2.5".to_owned())?;
-    let time = Duration::try_from_secs_f64(number).ok().filter(|time| *time <= LONGEST);
-    time.ok_or_else(|| format!("give 0 to {} seconds, which is a year", LONGEST.as_secs()))
 }
 
 fn some_seconds(text: &str) -> Result<Duration, String> {

@@ -154,7 +154,7 @@ fn a_changed_or_cut_token_is_refused() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Made by the published client's own signing code with its development key, for a container called `probe`.
+/// A token of its private half opens an agent in the tests with the published client.
 #[test]
 fn the_development_key_is_the_published_one() {
     assert_eq!(
