@@ -11,7 +11,7 @@ use pid1_sdk::api::{ProcessList, ResizeTerm, command::Body};
 
 use crate::access::keys::Keys;
 use crate::support::{
-    Agent, HEAVY, Launch, PROMPT, Proxy, Rng, SOON, Screen, binary, eventually, named, process_start, stopped,
+    Agent, HEAVY, PROMPT, Proxy, Rng, SOON, Screen, binary, eventually, named, process_start, stopped,
 };
 
 const LEAVE: &[u8] = b"\x10\x11";
@@ -276,10 +276,7 @@ async fn keys_that_only_begin_to_leave_arrive() {
 /// Whoever may only look on sees everything, types nothing, and leaves as everybody does.
 #[tokio::test]
 async fn a_viewer_looks_on() {
-    let launch = Launch::new();
-    let keys = Keys::new(&launch);
-    let flags = keys.flags();
-    let agent = launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let url = |role: &str| format!("ws://{}/wsv2/{}", agent.address(), keys.jwt_of(role));
     let mut early = attach(&agent, &url("viewer"), &[]);
     assert_eq!(early.status().await, 255);

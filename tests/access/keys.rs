@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Launch, binary};
+use crate::support::{Agent, Launch, binary};
 
 /// The shared secret of the agents here.
 pub const TOKEN: &str = "0123456789-operator";
@@ -31,6 +31,15 @@ impl Keys {
         keys
     }
 
+    /// An agent that accepts them all, with `flags` of its own besides.
+    pub async fn agent(flags: &[&str]) -> (Agent, Keys) {
+        let launch = Launch::new();
+        let keys = Keys::new(&launch);
+        let all = keys.flags();
+        let all: Vec<_> = all.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        (launch.flags(&all).start().await, keys)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -40,7 +49,7 @@ impl Keys {
     }
 
     /// Flags of an agent that accepts them all.
-    pub fn flags(&self) -> Vec<String> {
+    fn flags(&self) -> Vec<String> {
         let file = |name: &str| self.path(name).to_str().unwrap().to_owned();
         [
             "--token".into(),

@@ -6,14 +6,6 @@ use pid1_sdk::api::{Command, Toast, command::Body, container_state};
 use super::keys::{Keys, TOKEN, pid1};
 use crate::support::{Agent, Launch, Raw, SOON, binary, within};
 
-async fn with_keys(flags: &[&str]) -> (Agent, Keys) {
-    let launch = Launch::new();
-    let keys = Keys::new(&launch);
-    let all = keys.flags();
-    let all: Vec<_> = all.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-    (launch.flags(&all).start().await, keys)
-}
-
 async fn greeted(agent: &Agent, token: &str) -> (Vec<Body>, Raw) {
     let mut raw = Raw::upgrade(Raw::dial(agent).await, agent, token).await;
     let mut bodies = Vec::new();
@@ -41,7 +33,7 @@ async fn a_restricted_token_is_denied_where_the_container_runs_unrestricted() {
         (&["--network", "open"], None, true),
         (&["--network", "restricted"], Some(false), false),
     ] {
-        let (agent, keys) = with_keys(flags).await;
+        let (agent, keys) = Keys::agent(flags).await;
         let _first = match first {
             Some(_unrestricted) => Some(agent.client_as(&keys.paseto(&[])).await),
             None => None,
@@ -63,7 +55,7 @@ async fn a_restricted_token_is_denied_where_the_container_runs_unrestricted() {
 
 #[tokio::test]
 async fn a_toast_reaches_everybody_and_only_owners_make_one() {
-    let (agent, keys) = with_keys(&[]).await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let (mut viewer, mut editor) =
         (agent.client_as(&keys.jwt_of("viewer")).await, agent.client_as(&keys.jwt_of("editor")).await);
     let url = format!("ws://{}/wsv2/{TOKEN}", agent.address());
@@ -98,7 +90,7 @@ async fn a_toast_reaches_everybody_and_only_owners_make_one() {
 #[tokio::test]
 async fn clients_are_told_of_the_end_and_where_to_go() {
     for flags in [&[][..], &["--moved-to", "ws://elsewhere.example:4560"]] {
-        let (mut agent, _keys) = with_keys(flags).await;
+        let (mut agent, _keys) = Keys::agent(flags).await;
         let (told, mut raw) = greeted(&agent, TOKEN).await;
         let redirects = |bodies: &[Body]| {
             let urls = bodies.iter().filter_map(|body| match body {

@@ -3,14 +3,7 @@
 use pid1_sdk::api::{CloseChannel, Exec, State, close_channel::Action, command::Body};
 
 use super::keys::Keys;
-use crate::support::{Agent, HEAVY, Launch, PROMPT, Raw, SOON, eventually, within};
-
-async fn start() -> (Agent, Keys) {
-    let launch = Launch::new();
-    let keys = Keys::new(&launch);
-    let flags = keys.flags();
-    (launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await, keys)
-}
+use crate::support::{HEAVY, PROMPT, Raw, SOON, eventually, within};
 
 fn leave(id: i32) -> Body {
     Body::CloseChan(CloseChannel { id, action: Action::Disconnect.into() })
@@ -19,7 +12,7 @@ fn leave(id: i32) -> Body {
 #[tokio::test]
 async fn a_job_left_running_is_not_held_up_by_a_viewer_who_reads_nothing() {
     let _alone = HEAVY.lock().await;
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     let shell = editor.shell("left").await;
     let mut viewer = Raw::narrow_as(&agent, &keys.jwt_of("viewer")).await;
@@ -40,7 +33,7 @@ async fn a_job_left_running_is_not_held_up_by_a_viewer_who_reads_nothing() {
 #[tokio::test]
 async fn output_of_which_nothing_may_be_lost_goes_on_without_a_viewer_who_reads_nothing() {
     let _alone = HEAVY.lock().await;
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     let exec = editor.open("exec", "shared").await;
     let mut viewer = Raw::narrow_as(&agent, &keys.jwt_of("viewer")).await;
@@ -55,7 +48,7 @@ async fn output_of_which_nothing_may_be_lost_goes_on_without_a_viewer_who_reads_
 
 #[tokio::test]
 async fn a_shell_that_exits_before_viewers_alone_stays_down() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
     let shell = editor.shell("watched").await;

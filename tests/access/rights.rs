@@ -11,7 +11,7 @@ use pid1_sdk::api::{
 use pid1_sdk::testing::samples;
 
 use super::keys::{Keys, TOKEN};
-use crate::support::{Agent, Launch, http};
+use crate::support::http;
 
 /// What a channel asks a role for: bodies that everybody may send, that only owners may; the others are for editors.
 struct Row {
@@ -39,16 +39,9 @@ impl Row {
     }
 }
 
-async fn start() -> (Agent, Keys) {
-    let launch = Launch::new();
-    let keys = Keys::new(&launch);
-    let flags = keys.flags();
-    (launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await, keys)
-}
-
 #[tokio::test]
 async fn every_role_sends_every_body_to_every_channel() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     let mut rows = 0;
     for row in ROWS {
@@ -84,7 +77,7 @@ async fn every_role_sends_every_body_to_every_channel() {
 /// What is not on the channel itself is other people's.
 #[tokio::test]
 async fn only_an_owner_follows_programs_of_other_channels() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     editor.shell("work").await;
     let pid = *agent.programs().first().expect("a shell runs");
@@ -106,7 +99,7 @@ async fn only_an_owner_follows_programs_of_other_channels() {
 /// A viewer's open starts nothing; the first editor's does.
 #[tokio::test]
 async fn a_viewers_channel_waits_for_an_editor() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
     let shell = viewer.open("shell", "first").await;
     let refusal = viewer.refused(shell, Body::Input("echo hello\n".into())).await;
@@ -122,7 +115,7 @@ async fn a_viewers_channel_waits_for_an_editor() {
 /// However a viewer leaves, others stay and their programs run.
 #[tokio::test]
 async fn a_viewer_ends_no_channel_that_others_use_or_left_running() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut editor = agent.client_as(&keys.jwt_of("editor")).await;
     let (shared, left) = (editor.shell("shared").await, editor.shell("left").await);
     let close = |id, action: Action| Body::CloseChan(CloseChannel { id, action: action.into() });
@@ -147,7 +140,7 @@ async fn a_viewer_ends_no_channel_that_others_use_or_left_running() {
 /// Neither by taking a name for another service, nor by using up all there may be.
 #[tokio::test]
 async fn a_viewer_takes_no_name_away_from_editors() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let mut viewer = agent.client_as(&keys.jwt_of("viewer")).await;
     viewer.open("null", "work").await;
     let watched = viewer.open("shell", "work").await;
@@ -184,7 +177,7 @@ async fn a_viewer_takes_no_name_away_from_editors() {
 /// HTTP serves nothing that needs a role, so no token makes a difference there.
 #[tokio::test]
 async fn http_gives_no_role_anything() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let tokens = ["viewer", "editor", "owner"].map(|role| keys.jwt_of(role));
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         for path in ["/", "/healthz", "/readyz", "/wsv2/", "/files/x", "/metrics"] {

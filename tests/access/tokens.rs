@@ -9,14 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::keys::{AUDIENCE, Keys, TOKEN};
 use crate::support::{Agent, LATE, Launch, Raw, SOON, eventually, within};
 
-async fn start() -> (Agent, Keys) {
-    let launch = Launch::new();
-    let keys = Keys::new(&launch);
-    let flags = keys.flags();
-    let agent = launch.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>()).start().await;
-    (agent, keys)
-}
-
 /// Whether its holder may run programs, and whether he may change settings.
 async fn may(agent: &Agent, token: &str) -> (bool, bool) {
     let mut client = agent.client_as(token).await;
@@ -27,7 +19,7 @@ async fn may(agent: &Agent, token: &str) -> (bool, bool) {
 
 #[tokio::test]
 async fn every_kind_of_token_grants_its_role() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let (viewer, editor, owner) = ((false, false), (true, false), (true, true));
     for (what, token, granted) in [
         ("the secret", TOKEN.to_owned(), owner),
@@ -45,7 +37,7 @@ async fn every_kind_of_token_grants_its_role() {
 
 #[tokio::test]
 async fn every_other_token_is_refused_without_a_word_why() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let other = keys.path("other").to_str().unwrap().to_owned();
     let other_shared = keys.path("other-shared").to_str().unwrap().to_owned();
     let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
@@ -116,7 +108,7 @@ fn launch_file(keys: &Keys, name: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn a_huge_token_costs_nothing() {
-    let (agent, _keys) = start().await;
+    let (agent, _keys) = Keys::agent(&[]).await;
     let before = agent.rss_bytes();
     for _ in 0..20 {
         let mut stream = Raw::dial(&agent).await;
@@ -133,7 +125,7 @@ async fn a_huge_token_costs_nothing() {
 
 #[tokio::test]
 async fn an_open_session_ends_with_its_token() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let lasting = keys.paseto(&[]);
     let mut stays = agent.client_as(&lasting).await;
     for kind in ["paseto", "jwt"] {
@@ -149,7 +141,7 @@ async fn an_open_session_ends_with_its_token() {
 /// The token's name stands; where it gives none, the client may introduce itself, and never to another role.
 #[tokio::test]
 async fn who_it_is_stands_in_the_token() {
-    let (agent, keys) = start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     let hello = |name: &str| Body::Hello(Hello { userid: 9, username: name.into(), token: TOKEN.into() });
     let token = keys.jwt(&["--user", "ada", "--user-id", "7"]);
     let mut ada = agent.client_as(&token).await;
