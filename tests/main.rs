@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod alone;
 mod attach;
 mod cli;
 mod contract;

@@ -5,45 +5,9 @@ use std::time::Instant;
 use pid1_sdk::api::{CloseChannel, Exec, ResizeTerm, close_channel::Action as CloseAction, command::Body};
 
 use crate::support::{
-    Agent, HEAVY, LATE, Launch, PROMPT, Raw, Rng, SLACK_BYTES, SOON, eventually, output_of, process_start,
-    size, within, wrapped,
+    Agent, HEAVY, LATE, Launch, PROMPT, Raw, Rng, SLACK_BYTES, SOON, eventually, process_start, size, within,
+    wrapped,
 };
-
-/// More than any pool of blocking threads has: shells cost no thread, and the last one prints like the first.
-#[tokio::test]
-async fn hundreds_of_shells_are_all_alive() {
-    let _alone = HEAVY.lock().await;
-    let agent = Agent::with(&["--stop-grace", "1"]).await;
-    let mut raw = Raw::open(&agent).await;
-    let shells = size(550, 1_000);
-    let mut ids = Vec::new();
-    for _ in 0..shells {
-        ids.push(raw.open_channel("shell", "").await);
-    }
-    for id in &ids {
-        raw.command(*id, "", Some(Body::Input("echo al''ive\n".into()))).await.unwrap();
-    }
-    let mut waiting: std::collections::HashMap<i32, String> =
-        ids.iter().map(|id| (*id, String::new())).collect();
-    let all = async {
-        while !waiting.is_empty() {
-            let command = raw.next().await.unwrap();
-            if let (Some(text), Some(seen)) =
-                (output_of(&command, command.channel), waiting.get_mut(&command.channel))
-            {
-                *seen += text;
-                if seen.contains("alive") {
-                    waiting.remove(&command.channel);
-                }
-            }
-        }
-    };
-    within("every shell answers", LATE, all).await;
-    assert!(agent.threads() < 16, "{} threads", agent.threads());
-    assert_eq!(agent.programs().len(), shells);
-    raw.reset();
-    eventually("none is left", SOON, || agent.programs().is_empty()).await;
-}
 
 /// Without descriptors nobody new comes in and nothing starts; whoever is there is served, and it passes.
 #[tokio::test]
