@@ -26,6 +26,10 @@ use crate::router::Router;
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
 const BLOCKING_THREADS: usize = 8;
 
+/// They stay once they are there: where programs have used up all processes, no thread can be made to find and end
+/// those programs.
+const BLOCKING_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// On top of the programs' grace, how long everything else may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,7 +39,10 @@ pub fn run(config: Config) -> Result<()> {
         init::raise_descriptor_limit().context("cannot raise the limit of open descriptors")?;
     let state = state::StateDir::open(&config.state_dir)?;
     let mut builder = Builder::new_current_thread();
-    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(BLOCKING_KEPT);
+    let runtime = builder.build()?;
+    // So that there is one from the beginning.
+    drop(runtime.spawn_blocking(|| ()));
     let bulk = ThreadRuntime::start("pid1-bulk")?;
     // The main thread is the first.
     let more: Vec<_> =

@@ -2,4 +2,5 @@
 //! all other product tests and one at a time; whoever runs the tests by hand does the same with
 //! `--skip alone::`, then `alone:: --test-threads=1`.
 
+mod bomb;
 mod shells;

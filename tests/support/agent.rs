@@ -24,6 +24,9 @@ const MARK: &str = "TEST_MARK";
 /// An ordinary user.
 const NOBODY: u32 = 65534;
 
+/// Another, who has no process but an agent's.
+const SOMEBODY: u32 = 65500;
+
 static LAUNCHES: AtomicU32 = AtomicU32::new(0);
 
 /// The binary under test.
@@ -38,6 +41,7 @@ pub struct Launch {
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
     confined: bool,
+    processes: Option<u32>,
     home: Arc<TempDir>,
     mark: String,
 }
@@ -50,6 +54,7 @@ impl Launch {
             env: Vec::new(),
             descriptors: None,
             confined: false,
+            processes: None,
             home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
             mark: format!("{}-{number}", std::process::id()),
         }
@@ -77,6 +82,12 @@ impl Launch {
         self
     }
 
+    /// As an ordinary user of its own, who may have so many processes and threads. Needs root.
+    pub fn processes(mut self, most: u32) -> Launch {
+        self.processes = Some(most);
+        self
+    }
+
     /// The folder for everything of this launch: `root` (the workspace), `state`, and what the test puts there.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -90,6 +101,7 @@ impl Launch {
         fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
         let mut command = match self.descriptors {
             None if self.confined => self.confinement(),
+            None if self.processes.is_some() => self.limited_user(),
             None => Command::new(binary()),
             Some(most) => {
                 let mut command = Command::new("sh");
@@ -122,33 +134,41 @@ impl Launch {
         command
     }
 
-    /// What runs the binary as process 1 and as `nobody`, who gets the folders and a copy that he may run.
+    /// What runs the binary as process 1 and as `nobody`.
     fn confinement(&self) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--", "setpriv"]);
+        self.as_user(&mut command, NOBODY).arg("--").arg(self.copy());
+        command
+    }
+
+    /// What runs it as somebody who may have only so many processes.
+    fn limited_user(&self) -> Command {
+        let limit = format!("--nproc={}", self.processes.unwrap());
+        let mut command = Command::new("setpriv");
+        self.as_user(&mut command, SOMEBODY).args(["--", "prlimit", &limit, "--"]).arg(self.copy());
+        command
+    }
+
+    /// Hands the folders over to `user`, whom `setpriv` is to become.
+    fn as_user<'a>(&self, setpriv: &'a mut Command, user: u32) -> &'a mut Command {
+        fs::set_permissions(self.home(), fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["root", "home", "state"] {
+            fs::create_dir_all(self.home().join(folder)).unwrap();
+            chown(self.home().join(folder), Some(user), Some(user)).unwrap();
+        }
+        let user = user.to_string();
+        setpriv.args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+    }
+
+    /// Of the binary, for users who may not reach the original.
+    fn copy(&self) -> PathBuf {
         let copy = self.home().join("pid1");
         // One that still runs cannot be written to.
         let _ = fs::remove_file(&copy);
         fs::copy(binary(), &copy).unwrap();
-        for path in [self.home(), &copy] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        for folder in ["root", "home", "state"] {
-            fs::create_dir_all(self.home().join(folder)).unwrap();
-            chown(self.home().join(folder), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let nobody = NOBODY.to_string();
-        let mut command = Command::new("unshare");
-        command.args([
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "--",
-            "setpriv",
-            "--reuid",
-            &nobody,
-        ]);
-        command.args(["--regid", &nobody, "--clear-groups", "--"]).arg(copy);
-        command
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        copy
     }
 
     /// Runs it expecting that it does not serve; its status and what it said on stderr.
@@ -324,8 +344,15 @@ impl Drop for Agent {
         let _ = self.child.wait();
         // Unless a next agent has taken over: then they are its business, and it has the same mark.
         if Arc::strong_count(&self.launch.home) == 1 {
-            for pid in self.programs() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            // Those that start others meanwhile take several looks.
+            for _ in 0..100 {
+                let left = self.programs();
+                if left.is_empty() {
+                    break;
+                }
+                for pid in left {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
             }
         }
         let log = self.log_tail();

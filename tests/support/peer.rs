@@ -4,6 +4,7 @@ use pid1::client::Client;
 use pid1_sdk::api::{
     Command, ProcessExited, ProcessStart, ProcessStdin, ProcessStream, command::Body, open_channel::Action,
 };
+use prost::Message as _;
 
 use super::{LATE, SOON, within};
 
@@ -48,6 +49,14 @@ impl Peer {
         let answer =
             within("a ping is answered", SOON, self.client.request(0, Body::Ping(Default::default()))).await;
         assert!(matches!(answer, Ok(Body::Pong(_))), "{answer:?}");
+    }
+
+    /// One of the agent's own figures, by its name.
+    pub async fn figure(&mut self, name: &str) -> usize {
+        let Body::Metrics(all) = self.ask(0, Body::Metrics(Default::default())).await else { panic!() };
+        let families = all.prometheus_metric_families.iter().map(|bytes| Family::decode(&bytes[..]).unwrap());
+        let family = families.into_iter().find(|family| family.name == name);
+        family.unwrap_or_else(|| panic!("no figure {name}")).metric[0].gauge.unwrap().value as usize
     }
 
     pub async fn until(&mut self, what: &str, mut wanted: impl FnMut(&Command) -> bool) -> Command {
@@ -108,6 +117,27 @@ impl Peer {
         self.output_until(shell, PROMPT).await;
         shell
     }
+}
+
+/// `io.prometheus.client.MetricFamily`, as far as gauges need it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Family {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, repeated, tag = "4")]
+    metric: Vec<Metric>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Metric {
+    #[prost(message, optional, tag = "2")]
+    gauge: Option<Gauge>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Gauge {
+    #[prost(double, tag = "1")]
+    value: f64,
 }
 
 fn last(text: &str) -> &str {

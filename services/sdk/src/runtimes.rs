@@ -22,7 +22,8 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
-    /// Uses `first` and `more` for everything a person waits for, `bulk` for streams that keep a core busy.
+    /// Uses `first` and `more` for everything a person waits for, `bulk` for streams that keep a core busy. What may block
+    /// goes to the pool of `first`, which should keep its threads: where no new one can be made, nothing could be stopped.
     pub fn new(first: Handle, more: impl IntoIterator<Item = Handle>, bulk: Handle) -> Self {
         let interactive = std::iter::once(first).chain(more).collect();
         Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new() }

@@ -51,6 +51,14 @@ pub enum StartError {
         /// As given.
         program: String,
     },
+    /// The system lets this container or user run no more processes.
+    #[error(
+        "exec: {program:?}: the limit of processes of this container or user is reached; end some and start it again"
+    )]
+    NoProcesses {
+        /// As given.
+        program: String,
+    },
     /// The working folder cannot be used.
     #[error("chdir {}: {}", printable(&cwd.to_string_lossy()), reason_text(*reason))]
     Cwd {

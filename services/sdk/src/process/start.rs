@@ -57,6 +57,7 @@ impl Prepared {
         match reason {
             // The file was there a moment ago, so what is missing is what it names.
             Errno::ENOENT => StartError::Interpreter { program },
+            Errno::EAGAIN => StartError::NoProcesses { program },
             _ => StartError::Program { program, reason },
         }
     }
