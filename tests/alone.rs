@@ -3,4 +3,5 @@
 //! `--skip alone::`, then `alone:: --test-threads=1`.
 
 mod bomb;
+mod crowd;
 mod shells;

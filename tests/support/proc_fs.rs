@@ -1,6 +1,8 @@
-//! The machine as /proc shows it.
+//! The machine as /proc shows it, and this process's own limit.
 
 use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn pids() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -65,4 +67,14 @@ pub fn descriptors(pid: i32) -> usize {
 pub fn wrote_bytes(pid: i32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or_default()
+}
+
+/// From here on this process may have so many descriptors open, and agents that it starts.
+pub fn raise_descriptor_limit(needed: usize) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let needed = needed as u64;
+    if soft < needed {
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed));
+        raised.unwrap_or_else(|error| panic!("{needed} descriptors are needed, {hard} are allowed: {error}"));
+    }
 }
