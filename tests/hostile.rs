@@ -2,6 +2,7 @@
 //! that vanish, programs that misbehave. Each test drives the real binary over real sockets.
 
 mod between;
+mod bursts;
 mod endings;
 mod flood;
 mod frames;
