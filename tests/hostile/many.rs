@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use pid1_sdk::api::{CloseChannel, Exec, ResizeTerm, close_channel::Action as CloseAction, command::Body};
+use pid1_sdk::api::{
+    CloseChannel, Command, Exec, ProcessStdin, ResizeTerm, close_channel::Action as CloseAction,
+    command::Body,
+};
 
 use crate::support::{
     Agent, HEAVY, LATE, Launch, PROMPT, Raw, Rng, SLACK_BYTES, SOON, eventually, process_start, size, within,
@@ -33,6 +36,53 @@ async fn an_agent_without_descriptors_serves_whom_it_has() {
     eventually("they are gone", SOON, || agent.descriptors() < 40).await;
     assert_eq!(client.ask(exec, run()).await, Body::Ok(Default::default()));
     agent.client().await.ping().await;
+}
+
+/// Programs take descriptors as well: those that run are served and can be ended when there is none left.
+#[tokio::test]
+async fn programs_that_take_all_descriptors_run_on_and_can_be_ended() {
+    let agent = Launch::new().flags(&["--stop-grace", "1"]).descriptors(64).start().await;
+    let mut client = agent.client().await;
+    let shell = client.shell("").await;
+    let cat = || Body::ProcessStart(process_start(&["cat"]));
+    let mut cats = Vec::new();
+    let (refused, error) = loop {
+        assert!(cats.len() < 64);
+        let channel = client.open("process", "").await;
+        match client.ask(channel, cat()).await {
+            Body::ProcessStarted(_) => cats.push(channel),
+            Body::Error(error) => break (channel, error),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(error.contains("open files"), "{error}");
+    // The last ones, which one more program does not fit in.
+    let mut crowd = Vec::new();
+    for _ in 0..10 {
+        crowd.push(Raw::dial(&agent).await);
+    }
+    eventually("all descriptors are taken", SOON, || agent.descriptors() >= 63).await;
+    let other = client.open("shell", "").await;
+    let error = client.refused(other, Body::Input("echo\n".into())).await;
+    assert!(error.contains("open files"), "{error}");
+    for cat in &cats {
+        let line = ProcessStdin { data: "still here\n".into(), ..ProcessStdin::default() };
+        client.send(*cat, Body::ProcessStdin(line)).await;
+        let echo = |command: &Command| {
+            command.channel == *cat && matches!(command.body, Some(Body::ProcessOutput(_)))
+        };
+        client.until("what runs is served", echo).await;
+    }
+    client.shell_run(shell, "echo still here; ls; true").await;
+    for id in &cats {
+        let close = CloseChannel { id: *id, action: CloseAction::Close.into() };
+        client.ask(0, Body::CloseChan(close)).await;
+    }
+    eventually("they end without a descriptor to find them with", SOON, || agent.programs().len() == 1).await;
+    drop(crowd);
+    eventually("there is room again", SOON, || agent.descriptors() < 40).await;
+    assert!(matches!(client.ask(refused, cat()).await, Body::ProcessStarted(_)));
+    agent.client().await.shell("").await;
 }
 
 /// The limit of programs refuses one program, not the agent.
