@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Agent, Raw, SLACK_BYTES, SOON, eventually, http, http_get, within};
+use crate::support::{Agent, HEAVY, Raw, SLACK_BYTES, SOON, eventually, http, http_get, within};
+
+/// How long the agent lets a stranger sit when others wait: all that a client has to wait for.
+const PLACE_IS_SAFE: Duration = Duration::from_secs(1);
 
 /// Reads to the end, whatever comes.
 async fn ends(mut stream: TcpStream) -> Vec<u8> {
@@ -115,6 +118,40 @@ async fn a_crowd_of_strangers_does_not_keep_a_client_out() {
     eprintln!("a client behind {} strangers came in after {:?}", crowd.len(), begin.elapsed());
     client.ping().await;
     known.ping().await;
+}
+
+/// A hundred, and more than there are places: clients come in one after the other for as long as they last.
+#[tokio::test]
+async fn clients_come_and_go_beside_strangers_until_these_are_ended() {
+    let _alone = HEAVY.lock().await;
+    for strangers in [100, 300] {
+        let agent = Agent::with(&["--head-timeout", "3"]).await;
+        http_get(&agent, "/healthz").await;
+        let descriptors = agent.descriptors();
+        let mut crowd = Vec::new();
+        for number in 0..strangers {
+            let mut stream = Raw::dial(&agent).await;
+            // Some say half of what is needed.
+            if number % 2 == 0 {
+                stream.write_all(b"GET /wsv2/token HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+            }
+            crowd.push(ends(stream));
+        }
+        let mut crowd = std::pin::pin!(futures_util::future::join_all(crowd));
+        let (mut clients, mut slowest) = (0, Duration::ZERO);
+        loop {
+            let begin = Instant::now();
+            let visit = async { agent.client().await.ping().await };
+            tokio::select! {
+                _ = &mut crowd => break,
+                () = visit => (clients, slowest) = (clients + 1, slowest.max(begin.elapsed())),
+            }
+        }
+        eprintln!("beside {strangers} strangers came {clients} clients, the slowest in {slowest:?}");
+        assert!(clients > 3, "{clients} clients came in");
+        assert!(slowest < 10 * PLACE_IS_SAFE, "{slowest:?} beside {strangers} strangers");
+        eventually("nothing is left of them", SOON, || agent.descriptors() <= descriptors).await;
+    }
 }
 
 #[tokio::test]
