@@ -24,6 +24,18 @@ async fn take_output(peer: &mut Peer, channel: i32, bytes: usize) -> Duration {
     begin.elapsed()
 }
 
+/// Reads output for so long; megabytes in a second.
+async fn rate(peer: &mut Peer, channel: i32, duration: Duration) -> f64 {
+    let begin = Instant::now();
+    let mut taken = 0;
+    peer.until("output flows", |command| {
+        taken += output_of(command, channel).map_or(0, str::len);
+        begin.elapsed() >= duration
+    })
+    .await;
+    taken as f64 / 1e6 / begin.elapsed().as_secs_f64()
+}
+
 #[tokio::test]
 async fn one_stuck_member_of_a_flooding_shell_is_skipped_and_brought_back() {
     let _alone = HEAVY.lock().await;
@@ -31,17 +43,19 @@ async fn one_stuck_member_of_a_flooding_shell_is_skipped_and_brought_back() {
     let (mut reader, mut stuck) = (agent.client().await, Raw::narrow(&agent).await);
     let shell = reader.shell("shared").await;
     reader.type_in(shell, "yes 'a line of text that is neither long nor short, over and over again'\n").await;
-    let share = size(20, 200) * MIB;
-    take_output(&mut reader, shell, share).await;
-    let alone = take_output(&mut reader, shell, share).await;
+    let stuck_for = Duration::from_secs(size(10, 60) as u64);
+    take_output(&mut reader, shell, MIB).await;
+    let alone = rate(&mut reader, shell, stuck_for / 5).await;
 
     assert_eq!(stuck.open_channel("shell", "shared").await, shell);
     // The first half has the wait until it is skipped in it.
-    take_output(&mut reader, shell, share).await;
+    rate(&mut reader, shell, stuck_for / 2).await;
     let half = agent.rss_bytes();
-    let beside_it = take_output(&mut reader, shell, share).await;
+    let beside_it = rate(&mut reader, shell, stuck_for / 2).await;
+    eprintln!("{alone:.0} MB/s alone, {beside_it:.0} MB/s beside a stuck member");
     assert!(agent.rss_bytes() < half + SLACK_BYTES, "{} -> {}", half >> 20, agent.rss_bytes() >> 20);
-    assert!(beside_it < 4 * alone, "{beside_it:?} beside a stuck member, {alone:?} alone");
+    // The aim is nine tenths; this is for a machine that does something else as well.
+    assert!(beside_it > alone / 10.0, "{beside_it} MB/s beside a stuck member, {alone} MB/s alone");
 
     reader.type_in(shell, "\x03").await;
     let mut text = String::new();
