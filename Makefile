@@ -10,7 +10,7 @@ STATIC := target/$(TARGET)/release/pid1
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run check test lint units static product clients guide tools bench soak new-service
+.PHONY: help run check test lint units static product clients guide tools bench soak fuzz new-service
 
 # The name after `make new-service` is no target of its own.
 ifeq ($(firstword $(MAKECMDGOALS)),new-service)
@@ -84,3 +84,15 @@ bench: ## the speed table, ours beside the bare limit
 soak: static ## the long forms of the tests
 	PID1_LONG=1 $(PRODUCT) --skip alone::
 	PID1_LONG=1 $(PRODUCT) alone:: --test-threads=1
+
+# A nightly compiler, because libFuzzer needs its coverage counters. Without the address sanitizer: the code under test
+# is safe Rust.
+fuzz: FUZZ_SECONDS ?= 60
+fuzz: ## each fuzz target for FUZZ_SECONDS (60); TARGETS=NAME for one
+	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+	cargo +nightly fuzz build --sanitizer none
+	@for target in $(or $(TARGETS),$$(cargo +nightly fuzz list)); do \
+	    mkdir -p fuzz/found/$$target; \
+	    .ci/stage "fuzz $$target" cargo +nightly fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target \
+	        -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1 -verbosity=0; \
+	done

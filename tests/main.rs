@@ -15,6 +15,7 @@ mod alone;
 mod attach;
 mod cli;
 mod contract;
+mod corpus;
 mod end;
 mod exec;
 mod fields;
