@@ -8,6 +8,7 @@ mod bare;
 mod client;
 mod frames;
 mod machine;
+mod plot;
 mod pty;
 mod rows;
 mod setup;
@@ -40,7 +41,8 @@ struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Put the table into this file, between its marker comments; only with all rows and no --quick
+    /// Put the table into this file, between its marker comments, and the pictures into `plots/` beside it; only with all rows and
+    /// no --quick
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "benches/README.md")]
     write: Option<PathBuf>,
 }
@@ -59,16 +61,22 @@ fn main() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}\n", table::heading(&setup)?)?;
     writeln!(out, "{}", table::COLUMNS)?;
-    let mut lines = Vec::new();
+    let (mut lines, mut plots) = (Vec::new(), Vec::new());
     for family in chosen {
-        for row in (family.run)(&setup)? {
+        let report = (family.run)(&setup)?;
+        for row in report.rows {
             let line = row.line();
             writeln!(out, "{line}")?;
             lines.push(line);
         }
+        plots.extend(report.plots);
     }
     if let Some(path) = args.write {
         table::write(&path, &table::heading(&setup)?, &lines)?;
+        let folder = path.with_file_name("plots");
+        for plot in plots {
+            plot.write(&folder)?;
+        }
         writeln!(out, "\nwritten to {}", path.display())?;
     }
     Ok(())

@@ -10,15 +10,31 @@ mod start;
 
 use anyhow::{Result, bail};
 
+use crate::plot::Plot;
 use crate::setup::Setup;
 use crate::table::Row;
+
+/// What a family found.
+#[derive(Default)]
+pub struct Report {
+    /// Lines of the table.
+    pub rows: Vec<Row>,
+    /// Pictures of how a cost grows.
+    pub plots: Vec<Plot>,
+}
+
+impl From<Vec<Row>> for Report {
+    fn from(rows: Vec<Row>) -> Report {
+        Report { rows, plots: Vec::new() }
+    }
+}
 
 /// Rows that are measured together, on one agent.
 pub struct Family {
     /// As it is asked for.
     pub name: &'static str,
     /// Measures them.
-    pub run: fn(&Setup) -> Result<Vec<Row>>,
+    pub run: fn(&Setup) -> Result<Report>,
 }
 
 const ALL: &[Family] = &[

@@ -14,6 +14,7 @@ use crate::agent::Agent;
 use crate::bare;
 use crate::client::Client;
 use crate::frames::OUTPUT;
+use crate::rows::Report;
 use crate::rows::flood::text_file;
 use crate::setup::{Setup, pause};
 use crate::shell::Shell;
@@ -23,13 +24,13 @@ use crate::table::{Latencies, Row, Target};
 /// Between two keys while there is a flood: nobody types in a closed loop.
 const KEY_PAUSE: Duration = Duration::from_millis(1);
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let (file, _) = text_file(setup, 4 << 20)?;
     let file = file.display().to_string();
     let mut rows = idle(setup)?;
     rows.extend(flooded(setup, "same connection", &file, same)?);
     rows.extend(flooded(setup, "another connection", &file, other)?);
-    Ok(rows)
+    Ok(rows.into())
 }
 
 fn idle(setup: &Setup) -> Result<Vec<Row>> {

@@ -9,12 +9,13 @@ use pid1_sdk::api::{Exec, command::Body};
 use crate::agent::Agent;
 use crate::bare;
 use crate::client::Client;
+use crate::rows::Report;
 use crate::setup::{Setup, program};
 use crate::table::{Latencies, Row, Target};
 
 const TRUE: &str = "/bin/true";
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let agent = Agent::start(setup)?;
     let mut client = Client::connect(&agent)?;
     let channel = client.open("exec", "")?;
@@ -37,7 +38,7 @@ pub fn run(setup: &Setup) -> Result<Vec<Row>> {
     let second = Duration::from_secs(1);
     client.ask(channel, exec(&["/bin/sleep", "1"]))?;
     waiting.add_ours((agent.cpu()? - before).as_secs_f64() / second.as_secs_f64() * 100.0);
-    Ok(vec![open_p50, open_p99, new_p50, waiting])
+    Ok(vec![open_p50, open_p99, new_p50, waiting].into())
 }
 
 /// A request to run `args`.

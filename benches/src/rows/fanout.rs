@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::agent::Agent;
 use crate::client::Client;
+use crate::rows::Report;
 use crate::rows::flood::text_file;
 use crate::setup::Setup;
 use crate::shell::Shell;
@@ -16,7 +17,7 @@ use crate::table::{Row, Target};
 
 const MEMBERS: u64 = 100;
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let (file, text) = text_file(setup, setup.size(32 << 20))?;
     let name = format!("fan-out to {MEMBERS}");
     let mut rate = Row::new(format!("{name}, delivered"), "GB/s", Target::AtLeast(2.5));
@@ -49,7 +50,7 @@ pub fn run(setup: &Setup) -> Result<Vec<Row>> {
         rate.add_ours(delivered / started.elapsed().as_secs_f64());
         cpu.add_ours((agent.cpu()? - before).as_secs_f64() / delivered);
     }
-    Ok(vec![rate, cpu])
+    Ok(vec![rate, cpu].into())
 }
 
 /// Takes what is there for whoever has not got all yet.

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use crate::agent::Agent;
 use crate::bare::{self, Flow};
 use crate::client::Client;
+use crate::rows::Report;
 use crate::setup::{Setup, program};
 use crate::shell::Shell;
 use crate::stand_in;
@@ -37,7 +38,7 @@ impl Content {
     }
 }
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let (file, text) = text_file(setup, setup.size(64 << 20))?;
     let path = file.display().to_string();
     let last = setup.size(400_000);
@@ -57,7 +58,7 @@ pub fn run(setup: &Setup) -> Result<Vec<Row>> {
     rows.extend(pair(setup, "cat", &text, &format!("cat '{path}'"), cat, (0.85, 1.3))?);
     let typed = format!("'{this}' {} lines {last}", stand_in::WORD);
     rows.extend(pair(setup, "line by line", &lines, &typed, lines_alone, (1.0, 1.5))?);
-    Ok(rows)
+    Ok(rows.into())
 }
 
 fn pair(

@@ -12,6 +12,7 @@ use crate::bare;
 use crate::client::Client;
 use crate::frames;
 use crate::machine::{self, Pinned};
+use crate::rows::Report;
 use crate::setup::Setup;
 use crate::stand_in::StandIn;
 use crate::table::{Latencies, Row, Target};
@@ -22,7 +23,7 @@ const ECHO_BYTES: usize = 32;
 const BURST: u64 = 512;
 const BURSTS_AHEAD: u64 = 8;
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let agent = Agent::start(setup)?;
     let mut client = Client::connect(&agent)?;
     let (echo, socket) = StandIn::connect(setup, "echo")?;
@@ -62,7 +63,7 @@ pub fn run(setup: &Setup) -> Result<Vec<Row>> {
         rows.extend([rate, cpu]);
         drop(here);
     }
-    Ok(rows)
+    Ok(rows.into())
 }
 
 fn pings(client: &mut Client, times: u64) -> Result<Latencies> {

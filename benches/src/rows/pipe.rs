@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::bare::{self, Flow};
 use crate::client::Client;
 use crate::frames;
+use crate::rows::Report;
 use crate::rows::exec::exec;
 use crate::setup::{Setup, program};
 use crate::skim::{Scratch, Skimmer};
@@ -19,7 +20,7 @@ use crate::table::{Row, Target};
 
 const HEAD: &str = "/usr/bin/head";
 
-pub fn run(setup: &Setup) -> Result<Vec<Row>> {
+pub fn run(setup: &Setup) -> Result<Report> {
     let agent = Agent::start(setup)?;
     let bytes = setup.size(512 << 20);
     let count = bytes.to_string();
@@ -44,7 +45,7 @@ pub fn run(setup: &Setup) -> Result<Vec<Row>> {
         )?;
         rows.extend([rate, cpu]);
     }
-    Ok(rows)
+    Ok(rows.into())
 }
 
 /// From the request to what says that the program has ended.
