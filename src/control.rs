@@ -14,30 +14,34 @@ use tracing::{debug, info};
 
 use crate::metrics;
 use crate::router::Opened;
-use crate::session::Session;
+use crate::session::{Session, Waiting};
 
 /// WebSocket close code "normal".
 const CLOSE_NORMAL: u16 = 1000;
 
-/// Handles one command on channel 0. Each with a `ref` is answered exactly once.
-pub(crate) async fn handle(session: &mut Session, body: Option<Body>, reference: String) {
+/// Handles one command on channel 0, or gives back what must be waited for. Each with a `ref` is answered exactly once.
+pub(crate) fn handle(session: &mut Session, body: Option<Body>, reference: String) -> Option<Waiting<'_>> {
     let answer = match body {
         None => Err(Error::NoBody(ChannelId::CONTROL)),
-        Some(Body::OpenChan(request)) => return open(session, request, reference).await,
-        Some(Body::CloseChan(request)) => return close(session, request, reference).await,
+        Some(Body::OpenChan(request)) => return Some(Box::pin(open(session, request, reference))),
+        Some(Body::CloseChan(request)) => return Some(Box::pin(close(session, request, reference))),
         Some(Body::Goodbye(_)) => {
             answer(session, reference, Body::Ok(Done {}));
             session.outbox.end(Ended::Close { code: CLOSE_NORMAL, reason: "goodbye".to_owned() });
-            return;
+            return None;
         }
         // Unlike every other answer, a pong is sent without a `ref` too: old clients ping so.
-        Some(Body::Ping(_)) => return session.answer(ChannelId::CONTROL, reference, Body::Pong(Pong {})),
+        Some(Body::Ping(_)) => {
+            session.answer(ChannelId::CONTROL, reference, Body::Pong(Pong {}));
+            return None;
+        }
         Some(body) => simple(session, body),
     };
     match answer {
         Ok(body) => self::answer(session, reference, body),
         Err(error) => self::answer(session, reference, Body::Error(printable(&error.to_string()))),
     }
+    None
 }
 
 fn answer(session: &Session, reference: String, body: Body) {

@@ -4,6 +4,7 @@
 //! done. When a session is dropped, however that came about, it leaves every channel.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use pid1_sdk::outbox::{Ended, Outbox};
 use pid1_sdk::wire::{self, Census, Target};
 use pid1_sdk::{ChannelId, Identity, SessionId, limits};
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
 use crate::control;
@@ -27,6 +28,9 @@ const BAD_FRAMES: u32 = 10;
 
 /// A message that is no command: WebSocket close code "inconsistent data".
 const CLOSE_BAD_DATA: u16 = 1007;
+
+/// The rest of handling a message, which must wait.
+pub(crate) type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// One client.
 #[derive(Debug)]
@@ -88,66 +92,101 @@ impl Session {
 
     /// Handles one message from the client, waiting for the channel it is for if that has much to do.
     pub async fn receive(&mut self, message: Bytes) {
-        if let Err(error) = self.census.check(&message) {
-            return self
-                .unreadable(&message, format!("a message of {} bytes is refused: {error}", message.len()));
-        }
-        let command = match Command::decode(message.clone()) {
-            Ok(command) => command,
-            Err(error) => return self.undecodable(&message, &error),
-        };
-        let Command { channel, body, r#ref: reference, .. } = command;
-        if channel == ChannelId::CONTROL.0 {
-            control::handle(self, body, reference).await;
-        } else {
-            self.deliver(ChannelId(channel), body, reference, message.len()).await;
+        // Most are handled without waiting. What waits is on the heap, so that the task of a client that is idle, which
+        // has room for whatever it may await, stays small.
+        if let Some(rest) = self.take_up(message) {
+            rest.await;
         }
     }
 
-    async fn deliver(
+    /// Handles what can be handled at once; gives back what must be waited for.
+    fn take_up(&mut self, message: Bytes) -> Option<Waiting<'_>> {
+        if let Err(error) = self.census.check(&message) {
+            self.unreadable(&message, format!("a message of {} bytes is refused: {error}", message.len()));
+            return None;
+        }
+        let command = match Command::decode(message.clone()) {
+            Ok(command) => command,
+            Err(error) => {
+                self.undecodable(&message, &error);
+                return None;
+            }
+        };
+        let Command { channel, body, r#ref: reference, .. } = command;
+        if channel == ChannelId::CONTROL.0 {
+            control::handle(self, body, reference)
+        } else {
+            self.deliver(ChannelId(channel), body, reference, message.len())
+        }
+    }
+
+    fn deliver(
         &mut self,
         channel: ChannelId,
         body: Option<Body>,
         reference: String,
         size_bytes: usize,
-    ) {
+    ) -> Option<Waiting<'_>> {
         let Some(handle) = self.channels.get(&channel) else {
-            return self.refuse(channel, reference, format!("this session has no channel {channel} open"));
+            self.refuse(channel, reference, format!("this session has no channel {channel} open"));
+            return None;
         };
+        let mut delivery = Box::new(Delivery { from: self.member(), reference, body, share: None });
+        let cost = share_cost(size_bytes);
+        if cost > 0 {
+            match self.shares.clone().try_acquire_many_owned(cost) {
+                Ok(share) => delivery.share = Some(share),
+                Err(_used_up) => return Some(Box::pin(self.deliver_late(channel, delivery, cost))),
+            }
+        }
+        match handle.try_deliver(delivery) {
+            Ok(()) => {
+                self.busy.remove(&channel);
+                None
+            }
+            Err(Undelivered::Busy(delivery)) => Some(Box::pin(self.deliver_late(channel, delivery, 0))),
+            Err(gone) => {
+                self.undelivered(channel, gone);
+                None
+            }
+        }
+    }
+
+    /// Delivers once there is room: of the session's own share of `cost` bytes, and in the channel's inbox.
+    async fn deliver_late(&mut self, channel: ChannelId, mut delivery: Box<Delivery>, cost: u32) {
+        let Some(handle) = self.channels.get(&channel) else { return };
         // Who has just found a channel busy does not wait for it again and again: other channels are waiting too.
         let patience = if self.busy.contains(&channel) { Duration::ZERO } else { limits::INBOX_WAIT };
-        let Some(share) = self.share(size_bytes, patience).await else {
-            self.busy.insert(channel);
-            let error =
-                format!("channel {channel} is busy: too much that this session sent waits to be handled");
-            return self.refuse(channel, reference, error);
-        };
-        let delivery = Box::new(Delivery { from: self.member(), reference, body, share });
+        if cost > 0 {
+            let share = tokio::time::timeout(patience, self.shares.clone().acquire_many_owned(cost)).await;
+            let Ok(Ok(share)) = share else {
+                self.busy.insert(channel);
+                let error =
+                    format!("channel {channel} is busy: too much that this session sent waits to be handled");
+                return self.refuse(channel, delivery.reference, error);
+            };
+            delivery.share = Some(share);
+        }
         match handle.deliver(delivery, patience).await {
             Ok(()) => {
                 self.busy.remove(&channel);
             }
-            Err(Undelivered::Gone(back)) => {
+            Err(undelivered) => self.undelivered(channel, undelivered),
+        }
+    }
+
+    fn undelivered(&mut self, channel: ChannelId, undelivered: Undelivered) {
+        match undelivered {
+            Undelivered::Gone(back) => {
                 self.channels.remove(&channel);
                 self.refuse(channel, back.reference, format!("channel {channel} has ended"));
             }
-            Err(Undelivered::Busy(back)) => {
+            Undelivered::Busy(back) => {
                 self.busy.insert(channel);
                 let error = format!("channel {channel} is busy: what was sent before is not handled yet");
                 self.refuse(channel, back.reference, error);
             }
         }
-    }
-
-    /// Waits until what this session has sent and nobody has handled yet leaves room for one more. Small commands need
-    /// no share: a channel's inbox bounds their number, and a large one elsewhere must not hold them up.
-    async fn share(&self, size_bytes: usize, patience: Duration) -> Option<Option<OwnedSemaphorePermit>> {
-        if size_bytes <= limits::SMALL_COMMAND_BYTES {
-            return Some(None);
-        }
-        let cost = u32::try_from(size_bytes.min(limits::SESSION_INBOX_BYTES)).ok()?;
-        let share = self.shares.clone().acquire_many_owned(cost);
-        Some(Some(tokio::time::timeout(patience, share).await.ok()?.ok()?))
     }
 
     /// Answers a command that reaches no channel; without a `ref` there is nobody to tell.
@@ -209,6 +248,15 @@ impl Drop for Session {
             handle.leave(&member, Leave::Vanish, String::new());
         }
     }
+}
+
+/// What a command of that size needs of its session's share. Small ones need nothing: a channel's inbox bounds their
+/// number, and a large one elsewhere must not hold them up.
+fn share_cost(size_bytes: usize) -> u32 {
+    if size_bytes <= limits::SMALL_COMMAND_BYTES {
+        return 0;
+    }
+    u32::try_from(size_bytes.min(limits::SESSION_INBOX_BYTES)).unwrap_or(u32::MAX)
 }
 
 fn protocol_error(text: String) -> pid1_sdk::api::ProtocolError {

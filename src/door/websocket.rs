@@ -26,6 +26,7 @@ use pid1_sdk::outbox::{Ended, Outbox};
 use pid1_sdk::wire::{self, Target};
 use pid1_sdk::{ChannelId, limits};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -130,18 +131,20 @@ async fn connected(
         return debug!("the upgraded connection is no TCP stream");
     };
     let (reader, socket) = parts.io.into_inner().into_split();
+    // A copy of the little that came early: hyper's own buffer is 8 KiB and would stay as long as the client.
+    let early = parts.read_buf.to_vec();
+    drop(parts.read_buf);
     let outbox = Outbox::new(doors.config.max_message_bytes);
     // A stranger's goodbye is short; nothing else of his is read into memory.
     let max_message_bytes = if admission.is_ok() { doors.config.max_message_bytes } else { HEAD_BYTES };
     let mut meter = Meter::new(reader, outbox.clone(), doors.incoming_budget.clone(), max_message_bytes);
     let activity = meter.activity();
-    meter.follow(&parts.read_buf);
+    meter.follow(&early);
     let limits = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    let frames =
-        WebSocketStream::from_partially_read(meter, parts.read_buf.to_vec(), Role::Server, Some(limits));
+    let frames = WebSocketStream::from_partially_read(meter, early, Role::Server, Some(limits)).await;
     let writing = writer::write(socket, outbox.clone(), doors.config.stall_timeout);
     let admitted = admission.map_err(|refused| {
         info!(peer = %peer, error = refused.why, "token refused");
@@ -162,7 +165,7 @@ async fn connected(
         Ok(admitted) => admitted,
         Err(goodbye) => {
             outbox.end(goodbye);
-            let _ = tokio::time::timeout(FAREWELL, say_goodbye(frames.await, writing)).await;
+            let _ = tokio::time::timeout(FAREWELL, say_goodbye(frames, writing)).await;
             return;
         }
     };
@@ -170,7 +173,10 @@ async fn connected(
     let who = &admission.identity;
     let span = info_span!("session", session = id.0, role = %who.role, user = who.name);
     let entry = doors.sessions.enter(id, outbox.clone());
-    run(doors, frames.await, writing, outbox, activity, (entry, admission)).instrument(span).await;
+    let runtimes = doors.router.engine().runtimes().clone();
+    // A task of its own: this one stays as large as all that it takes to get here.
+    let written = runtimes.spawn(writing);
+    runtimes.spawn(run(doors, frames, written, outbox, activity, (entry, admission)).instrument(span));
 }
 
 type Frames = WebSocketStream<Meter>;
@@ -179,17 +185,15 @@ type Frames = WebSocketStream<Meter>;
 async fn run(
     doors: Arc<Doors>,
     mut frames: Frames,
-    writing: impl Future<Output = io::Result<()>> + Send + 'static,
+    written: JoinHandle<io::Result<()>>,
     outbox: Arc<Outbox>,
     activity: meter::Activity,
     (entry, admission): (Entry, Admission),
 ) {
-    let runtimes = doors.router.engine().runtimes().clone();
     let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
     let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth, census);
     info!("session begins");
     boot(&session, doors.config.moved_to.as_deref());
-    let written = runtimes.spawn(writing);
     let silence = watch_silence(activity.clone(), outbox.clone(), doors.config.ping_interval);
     let stopping = doors.router.engine().stopping().clone();
     let why = tokio::select! {

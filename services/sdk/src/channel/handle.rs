@@ -114,16 +114,22 @@ impl Handle {
         self.membership.leave(member.session(), how, reference)
     }
 
+    /// Hands over a command, unless [`limits::INBOX_COMMANDS`] wait already.
+    ///
+    /// # Errors
+    /// The channel has ended, or has no room: the command comes back, to be tried again or answered.
+    pub fn try_deliver(&self, delivery: Box<Delivery>) -> Result<(), Undelivered> {
+        self.inbox.try_send(delivery).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(back) => Undelivered::Gone(back),
+            mpsc::error::TrySendError::Full(back) => Undelivered::Busy(back),
+        })
+    }
+
     /// Hands over a command, waiting at most `patience` while [`limits::INBOX_COMMANDS`] wait already.
     ///
     /// # Errors
     /// The channel has ended, or took nothing for so long: the command comes back, for somebody to answer it.
     pub async fn deliver(&self, delivery: Box<Delivery>, patience: Duration) -> Result<(), Undelivered> {
-        let delivery = match self.inbox.try_send(delivery) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(back)) => return Err(Undelivered::Gone(back)),
-            Err(mpsc::error::TrySendError::Full(back)) => back,
-        };
         match tokio::time::timeout(patience, self.inbox.reserve()).await {
             Ok(Ok(place)) => {
                 place.send(delivery);
