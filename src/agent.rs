@@ -15,12 +15,12 @@ use pid1_sdk::process::{ProcessTable, TableConfig, record};
 use pid1_sdk::runtimes::Runtimes;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::auth::Secret;
 use crate::config::Config;
 use crate::door::{self, Doors};
-use crate::init::{self, Ending};
+use crate::init::{self, Ending, sched};
 use crate::router::Router;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
@@ -43,10 +43,14 @@ pub fn run(config: Config) -> Result<()> {
     let runtime = builder.build()?;
     // So that there is one from the beginning.
     drop(runtime.spawn_blocking(|| ()));
-    let bulk = ThreadRuntime::start("pid1-bulk")?;
+    let bulk = ThreadRuntime::start("pid1-bulk", || {
+        if let Err(error) = sched::wake_patiently() {
+            debug!(error = %error, "the kernel does not let the bulk thread wake patiently; it costs speed only");
+        }
+    })?;
     // The main thread is the first.
     let more: Vec<_> =
-        (1..config.threads).map(|_| ThreadRuntime::start("pid1-clients")).collect::<Result<_>>()?;
+        (1..config.threads).map(|_| ThreadRuntime::start("pid1-clients", || ())).collect::<Result<_>>()?;
     let more_handles = more.iter().map(|thread| thread.handle.clone()).collect();
     let serving =
         Serving { config, more: more_handles, bulk: bulk.handle.clone(), child_nofile, state: &state };
@@ -153,7 +157,7 @@ struct ThreadRuntime {
 }
 
 impl ThreadRuntime {
-    fn start(name: &str) -> Result<ThreadRuntime> {
+    fn start(name: &str, prepare: impl FnOnce() + Send + 'static) -> Result<ThreadRuntime> {
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
         let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
@@ -161,6 +165,7 @@ impl ThreadRuntime {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                prepare();
                 runtime.block_on(stopped.cancelled());
                 runtime.shutdown_background();
             })

@@ -1,5 +1,6 @@
 //! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
 
+pub(crate) mod sched;
 pub(crate) mod secrets;
 
 use std::io;

@@ -1,0 +1,30 @@
+//! How the kernel schedules our threads. No safe crate has this call without more that we do not want.
+#![allow(unsafe_code, reason = "sched_setscheduler has no safe wrapper; the call is two lines")]
+
+use std::io;
+
+/// Makes the calling thread one that does not interrupt others when it wakes up (SCHED_BATCH); its share of the CPU
+/// stays. What a terminal's program writes a line at a time then gathers until somebody looks, instead of waking us
+/// and stopping the program for each line. Threads and programs that it starts are scheduled as ever.
+pub(crate) fn wake_patiently() -> io::Result<()> {
+    let policy = libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK;
+    let priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a whole sched_param that outlives the call; pid 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const priority) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_may_wake_patiently() {
+        // Ours is a thread of its own: the test runner's.
+        wake_patiently().unwrap();
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        // Field 41; the first behind the name is the third.
+        assert_eq!(fields.nth(41 - 3), Some(libc::SCHED_BATCH.to_string().as_str()));
+    }
+}
