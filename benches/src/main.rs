@@ -45,6 +45,10 @@ struct Args {
     /// no --quick
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "benches/README.md")]
     write: Option<PathBuf>,
+
+    /// Put only the pictures of these rows into this folder
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "benches/plots")]
+    plots: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -71,12 +75,14 @@ fn main() -> Result<()> {
         }
         plots.extend(report.plots);
     }
+    let beside = args.write.as_ref().map(|path| path.with_file_name("plots"));
+    for folder in beside.iter().chain(&args.plots) {
+        for plot in &plots {
+            plot.write(folder)?;
+        }
+    }
     if let Some(path) = args.write {
         table::write(&path, &table::heading(&setup)?, &lines)?;
-        let folder = path.with_file_name("plots");
-        for plot in plots {
-            plot.write(&folder)?;
-        }
         writeln!(out, "\nwritten to {}", path.display())?;
     }
     Ok(())

@@ -48,7 +48,7 @@ impl Plot {
             let area = SVGBackend::with_string(&mut text, PIXELS).into_drawing_area();
             area.fill(&WHITE)?;
             let mut frame = ChartBuilder::on(&area);
-            frame.caption(&self.title, ("sans-serif", 16)).margin(12);
+            frame.caption(&self.title, ("sans-serif", 16)).margin(12).margin_right(24);
             frame.x_label_area_size(40).y_label_area_size(56);
             if self.logarithmic {
                 let chart = frame.build_cartesian_2d((left..right).log_scale(), 0.0..top)?;
@@ -68,17 +68,16 @@ impl Plot {
     where
         X: Ranged<ValueType = f64> + plotters::coord::ranged1d::ValueFormatter<f64>,
     {
-        let digits = |value: &f64| {
-            if *value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
-        };
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .bold_line_style(BLACK.mix(0.12))
             .x_desc(self.along)
             .y_desc(self.up)
-            .x_label_formatter(&digits)
-            .y_label_formatter(&digits)
+            .x_label_formatter(&|value| digits(*value))
+            .y_label_formatter(&|value| digits(*value))
+            .label_style(("sans-serif", 12))
+            .axis_desc_style(("sans-serif", 13))
             .draw()?;
         for ((name, points), colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             chart
@@ -89,18 +88,49 @@ impl Plot {
         if self.lines.len() > 1 {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
+                .position(if self.falls() {
+                    SeriesLabelPosition::UpperRight
+                } else {
+                    SeriesLabelPosition::UpperLeft
+                })
+                .label_font(("sans-serif", 13))
                 .background_style(WHITE.mix(0.8))
                 .border_style(BLACK.mix(0.2))
                 .draw()?;
         }
         Ok(())
     }
+
+    /// Whether the highest line ends lower than it begins: then there is room on the right.
+    fn falls(&self) -> bool {
+        let highest = |ends: &mut dyn Iterator<Item = &(f64, f64)>| ends.map(|(_, y)| *y).fold(0.0, f64::max);
+        let first = highest(&mut self.lines.iter().filter_map(|(_, points)| points.first()));
+        first > highest(&mut self.lines.iter().filter_map(|(_, points)| points.last()))
+    }
+}
+
+/// As people write a number beside an axis.
+fn digits(value: f64) -> String {
+    if value.abs() < 10.0 {
+        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    let whole = format!("{value:.0}");
+    match whole.len().checked_sub(3) {
+        Some(thousands @ 1..) => format!("{},{}", &whole[..thousands], &whole[thousands..]),
+        _ => whole,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_as_short_as_they_can_be() {
+        for (value, text) in [(0.0, "0"), (0.5, "0.5"), (2.25, "2.25"), (300.0, "300"), (9000.0, "9,000")] {
+            assert_eq!(digits(value), text);
+        }
+    }
 
     #[test]
     fn each_line_is_drawn_and_named() {
