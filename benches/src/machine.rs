@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// CPU time that the process itself has used so far, all its threads, user and system, without its children.
@@ -21,10 +22,27 @@ pub fn cpu_of_this_thread() -> Result<Duration> {
 
 /// Memory of the process that is resident, in bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
+    Ok(status(pid, "VmRSS")? << 10)
+}
+
+/// The most that ever was resident, in bytes.
+pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    Ok(status(pid, "VmHWM")? << 10)
+}
+
+fn status(pid: u32, field: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in status")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib << 10)
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let line = line.with_context(|| format!("no {field} in the status of {pid}"))?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Lets this process open as many descriptors as it is allowed to, and says how many that are.
+pub fn raise_descriptor_limit() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .context("cannot raise the limit of open descriptors")?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 /// The two cores to pin to, if there are two that this process may use.

@@ -8,6 +8,7 @@ mod bare;
 mod client;
 mod frames;
 mod machine;
+mod members;
 mod plot;
 mod pty;
 mod rows;

@@ -16,6 +16,9 @@ pub const COLUMNS: &str = "\
 | row | ours median [min..max] | limit median [min..max] | ratio median [min..max] | target | |
 |---|---|---|---|---|---|";
 
+/// The unit of what is counted, in whole numbers.
+pub const COUNT: &str = "";
+
 /// What a row promises (`PERFORMANCE.md`, section 2). Judged by the median.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -57,6 +60,11 @@ impl Row {
         self.ours.push(ours);
     }
 
+    /// The figure of ours that the row shows; 0 if nothing was measured.
+    pub fn median(&self) -> f64 {
+        median(&self.ours).unwrap_or_default()
+    }
+
     fn ratios(&self) -> Vec<f64> {
         self.ours.iter().zip(&self.limit).map(|(ours, limit)| ours / limit).collect()
     }
@@ -78,8 +86,8 @@ impl Row {
         let target = match self.target {
             Target::RatioAtMost(bound) => format!("<= {bound}x"),
             Target::RatioAtLeast(bound) => format!(">= {bound}x"),
-            Target::AtMost(bound) => format!("<= {bound} {}", self.unit),
-            Target::AtLeast(bound) => format!(">= {bound} {}", self.unit),
+            Target::AtMost(bound) => format!("<= {bound} {}", self.unit).trim_end().to_owned(),
+            Target::AtLeast(bound) => format!(">= {bound} {}", self.unit).trim_end().to_owned(),
             Target::None => "-".to_owned(),
         };
         let verdict = match self.held() {
@@ -137,6 +145,9 @@ fn spread(values: &[f64], unit: &str) -> String {
     let Some(middle) = median(values) else { return "-".to_owned() };
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if unit == COUNT {
+        return format!("{middle:.0} [{least:.0}..{most:.0}]");
+    }
     let gap = if unit == "x" { "" } else { " " };
     format!("{}{gap}{unit} [{}..{}]", digits(middle), digits(least), digits(most))
 }
@@ -193,6 +204,9 @@ mod tests {
         assert_eq!(row.line(), line);
         row.target = Target::AtLeast(121.0);
         assert!(row.line().ends_with("| >= 121 us | **missed** |"), "{}", row.line());
+        let mut row = Row::new("left", COUNT, Target::AtMost(0.0));
+        row.add_ours(1.0);
+        assert_eq!(row.line(), "| left | 1 [1..1] | - | - | <= 0 | **missed** |");
     }
 
     #[test]

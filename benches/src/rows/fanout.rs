@@ -1,83 +1,93 @@
-//! One shell's flood to many members, whose connections are skimmed by one thread.
+//! One shell's flood to 1, 10, 100 and 1,000 members, whose connections are skimmed by one thread.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use pid1_sdk::api::command::Body;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use anyhow::Result;
 
 use crate::agent::Agent;
-use crate::client::Client;
+use crate::machine;
+use crate::members::Members;
+use crate::plot::Plot;
 use crate::rows::Report;
 use crate::rows::flood::text_file;
 use crate::setup::Setup;
-use crate::shell::Shell;
-use crate::skim::{Scratch, Skimmer};
 use crate::table::{Row, Target};
 
-const MEMBERS: u64 = 100;
+/// How many members, the MiB of text that each gets, so that a round takes a second or two, and the targets. One
+/// member or ten get what the terminal gives.
+const SIZES: [(u64, u64, Target, Target); 4] = [
+    (1, 64, Target::None, Target::None),
+    (10, 64, Target::None, Target::None),
+    (100, 32, Target::AtLeast(LEAST_RATE), Target::AtMost(MOST_CPU)),
+    (1000, 8, Target::AtLeast(LEAST_RATE), Target::AtMost(MOST_CPU)),
+];
+
+/// GB/s, and CPU seconds per GB.
+const LEAST_RATE: f64 = 2.5;
+const MOST_CPU: f64 = 0.3;
 
 pub fn run(setup: &Setup) -> Result<Report> {
-    let (file, text) = text_file(setup, setup.size(32 << 20))?;
-    let name = format!("fan-out to {MEMBERS}");
-    let mut rate = Row::new(format!("{name}, delivered"), "GB/s", Target::AtLeast(2.5));
-    let mut cpu = Row::new(format!("{name}, CPU per GB"), "s", Target::AtMost(0.3));
-    for _ in 0..setup.rounds {
-        let agent = Agent::start(setup)?;
-        let mut typist = Client::connect(&agent)?;
-        let shell = Shell::open(&mut typist, "shared")?;
-        // From here on nothing is printed but what is measured.
-        shell.after_mark(&mut typist, "stty -echo; PS1=", ":")?;
-        let mut members = Vec::new();
-        let line = format!("cat '{}'\n", file.display());
-        for _ in 0..MEMBERS {
-            let mut client = Client::connect(&agent)?;
-            // It gets the past as one message; the text that follows is measured.
-            let shell = Shell::open(&mut client, "shared")?;
-            shell.next(&mut client)?;
-            members.push(client);
+    machine::raise_descriptor_limit()?;
+    let mut report = Report::default();
+    let (mut rates, mut cpus) = (Vec::new(), Vec::new());
+    for (members, mib, least_rate, most_cpu) in SIZES {
+        let name = format!("fan-out to {members}");
+        let mut rate = Row::new(format!("{name}, delivered"), "GB/s", least_rate);
+        let mut cpu = Row::new(format!("{name}, CPU per GB"), "s", most_cpu);
+        let mut lag = Row::new(format!("{name}, slowest behind fastest, p99"), "ms", Target::None);
+        let mut memory = Row::new(format!("{name}, memory per member"), "KB", Target::None);
+        let (file, text) = text_file(setup, setup.size(mib << 20))?;
+        for _ in 0..setup.rounds {
+            let agent = Agent::start(setup)?;
+            let cat = format!("cat '{}'", file.display());
+            let mut all = Members::of_a_shell(&agent, members)?;
+            let begin = Begin::now(&agent)?;
+            all.type_in(&cat)?;
+            while all.least() < text.bytes {
+                all.turn()?;
+            }
+            let delivered = (members * text.bytes) as f64 / 1e9;
+            rate.add_ours(delivered / begin.time.elapsed().as_secs_f64());
+            cpu.add_ours((agent.cpu()? - begin.cpu).as_secs_f64() / delivered);
+            lag.add_ours(all.behind().p99() / 1e3);
+            let grown = machine::peak_resident_bytes(agent.pid())?.saturating_sub(begin.resident);
+            memory.add_ours(grown as f64 / 1e3 / members as f64);
         }
-        drop(typist); // it would be one member more
-        let before = agent.cpu()?;
-        let started = Instant::now();
-        let first = members.first_mut().context("there are members")?;
-        first.send(shell.channel, "", Body::Input(line))?;
-        let mut members: Vec<Member> =
-            members.into_iter().map(|client| Member { skimmer: Skimmer::new(client), text: 0 }).collect();
-        let mut scratch = Scratch::new();
-        while !all_have(&mut members, text.bytes, &mut scratch)? {}
-        let delivered = (MEMBERS * text.bytes) as f64 / 1e9;
-        rate.add_ours(delivered / started.elapsed().as_secs_f64());
-        cpu.add_ours((agent.cpu()? - before).as_secs_f64() / delivered);
+        rates.push((members as f64, rate.median()));
+        cpus.push((members as f64, cpu.median()));
+        report.rows.extend([rate, cpu]);
+        // One alone is never behind.
+        report.rows.extend((members > 1).then_some(lag));
+        report.rows.push(memory);
     }
-    Ok(vec![rate, cpu].into())
-}
-
-/// Takes what is there for whoever has not got all yet.
-fn all_have(members: &mut [Member], bytes: u64, scratch: &mut Scratch) -> Result<bool> {
-    let mut waiting: Vec<&mut Member> = members.iter_mut().filter(|member| member.text < bytes).collect();
-    if waiting.is_empty() {
-        return Ok(true);
-    }
-    let ready: Vec<bool> = {
-        let mut fds: Vec<PollFd<'_>> =
-            waiting.iter().map(|member| PollFd::new(&member.skimmer.socket, PollFlags::IN)).collect();
-        let patience = Timespec::try_from(Duration::from_secs(30))?;
-        if poll(&mut fds, Some(&patience))? == 0 {
-            bail!("{} members wait for more text: were they skipped?", waiting.len());
-        }
-        fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+    let plot = |name, title: &str, up, points, target| Plot {
+        name,
+        title: title.to_owned(),
+        along: "members of one flooding shell",
+        up,
+        logarithmic: true,
+        lines: vec![
+            ("pid1".to_owned(), points),
+            ("target".to_owned(), vec![(100.0, target), (1000.0, target)]),
+        ],
     };
-    for (member, _) in waiting.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
-        while let Some(message) = member.skimmer.next(scratch, false)? {
-            member.text += message.output;
-        }
-    }
-    Ok(false)
+    let rate =
+        plot("fanout-rate", "One shell's output to all its members", "GB/s delivered", rates, LEAST_RATE);
+    let cpu = plot("fanout-cpu", "What delivering costs the agent", "CPU seconds per GB", cpus, MOST_CPU);
+    report.plots = vec![rate, cpu];
+    Ok(report)
 }
 
-/// A connection, and the bytes of text it has got so far.
-struct Member {
-    skimmer: Skimmer,
-    text: u64,
+/// How things stood before the flood.
+struct Begin {
+    time: Instant,
+    cpu: Duration,
+    resident: u64,
+}
+
+impl Begin {
+    fn now(agent: &Agent) -> Result<Begin> {
+        let resident = machine::resident_bytes(agent.pid())?;
+        Ok(Begin { cpu: agent.cpu()?, resident, time: Instant::now() })
+    }
 }
