@@ -9,6 +9,7 @@ mod client;
 mod frames;
 mod machine;
 mod members;
+mod metrics;
 mod plot;
 mod pty;
 mod rows;

@@ -94,9 +94,23 @@ impl Members {
         self.behind.add(behind)
     }
 
+    /// Takes what comes for so long.
+    pub fn take_for(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
     /// What everybody has got.
     pub fn least(&self) -> u64 {
         self.list.iter().map(|member| member.text).min().unwrap_or_default()
+    }
+
+    /// What all together have got.
+    pub fn total(&self) -> u64 {
+        self.list.iter().map(|member| member.text).sum()
     }
 
     /// For how long the slowest did not have what the fastest had, as seen in each turn.

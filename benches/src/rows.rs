@@ -7,6 +7,7 @@ mod flood;
 mod ping;
 mod pipe;
 mod start;
+mod stuck;
 
 use anyhow::{Result, bail};
 
@@ -45,6 +46,7 @@ const ALL: &[Family] = &[
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
     Family { name: "fanout", run: fanout::run },
+    Family { name: "stuck", run: stuck::run },
 ];
 
 /// The families of these names, or all.
