@@ -10,6 +10,10 @@ pub const OUTPUT: u32 = 23;
 pub const ERROR: u32 = 24;
 /// `Command.ok`.
 pub const OK: u32 = 30;
+/// `Command.openChanRes`.
+pub const OPEN_CHAN_RES: u32 = 4;
+/// `Command.closeChanRes`.
+pub const CLOSE_CHAN_RES: u32 = 6;
 /// `Command.containerState`.
 pub const CONTAINER_STATE: u32 = 9;
 /// `Command.processOutput`.
@@ -174,6 +178,8 @@ mod tests {
             ("output", OUTPUT),
             ("error", ERROR),
             ("ok", OK),
+            ("openChanRes", OPEN_CHAN_RES),
+            ("closeChanRes", CLOSE_CHAN_RES),
             ("containerState", CONTAINER_STATE),
             ("processOutput", PROCESS_OUTPUT),
             ("processExited", PROCESS_EXITED),

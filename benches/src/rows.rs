@@ -1,5 +1,6 @@
 //! THE list of families of rows. A new one is a file here and a line in `ALL`.
 
+mod channels;
 mod echo;
 mod exec;
 mod fanout;
@@ -41,6 +42,7 @@ pub struct Family {
 const ALL: &[Family] = &[
     Family { name: "start", run: start::run },
     Family { name: "ping", run: ping::run },
+    Family { name: "channels", run: channels::run },
     Family { name: "exec", run: exec::run },
     Family { name: "flood", run: flood::run },
     Family { name: "echo", run: echo::run },
