@@ -154,6 +154,11 @@ impl Client {
         Ok(self.socket.try_clone()?)
     }
 
+    /// Goes without a word: its connection is reset.
+    pub fn vanish(self) -> Result<()> {
+        Ok(rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO))?)
+    }
+
     fn advance(&mut self) -> Result<Range<usize>> {
         loop {
             let bytes = &self.buffer[self.filled.clone()];

@@ -30,6 +30,16 @@ pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
     Ok(status(pid, "VmHWM")? << 10)
 }
 
+/// Threads of the process.
+pub fn threads(pid: u32) -> Result<u64> {
+    status(pid, "Threads")
+}
+
+/// Descriptors that the process has open.
+pub fn descriptors(pid: u32) -> Result<u64> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+}
+
 fn status(pid: u32, field: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -1,6 +1,7 @@
 //! THE list of families of rows. A new one is a file here and a line in `ALL`.
 
 mod channels;
+mod crowd;
 mod echo;
 mod exec;
 mod fanout;
@@ -49,6 +50,7 @@ const ALL: &[Family] = &[
     Family { name: "pipe", run: pipe::run },
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
+    Family { name: "crowd", run: crowd::run },
 ];
 
 /// The families of these names, or all.
