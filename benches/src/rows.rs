@@ -8,6 +8,7 @@ mod fanout;
 mod flood;
 mod ping;
 mod pipe;
+mod shells;
 mod start;
 mod stuck;
 
@@ -51,6 +52,7 @@ const ALL: &[Family] = &[
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
+    Family { name: "shells", run: shells::run },
 ];
 
 /// The families of these names, or all.
