@@ -75,7 +75,7 @@ pub fn pipe(mut program: Command) -> Result<Flow> {
 }
 
 /// Starts a program that does nothing, waits for it, `times` times. For a plain program the standard library uses
-/// posix_spawn.
+/// posix_spawn; for one with a user of its own, fork and exec.
 pub fn spawns(times: u64, program: impl Fn() -> Command) -> Result<Latencies> {
     let mut latencies = Latencies::new()?;
     for _ in 0..times {

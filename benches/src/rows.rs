@@ -6,6 +6,7 @@ mod echo;
 mod exec;
 mod fanout;
 mod flood;
+mod large;
 mod ping;
 mod pipe;
 mod shells;
@@ -46,6 +47,7 @@ const ALL: &[Family] = &[
     Family { name: "ping", run: ping::run },
     Family { name: "channels", run: channels::run },
     Family { name: "exec", run: exec::run },
+    Family { name: "large", run: large::run },
     Family { name: "flood", run: flood::run },
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },

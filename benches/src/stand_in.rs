@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::bare;
 use crate::pty::Pty;
 use crate::setup::{Setup, program};
 
@@ -29,6 +31,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
         "echo" => echo(accept()?),
         "relay" => relay(accept()?),
         "drain" => drain(Path::new(word(1))),
+        "fork" => fork(word(1).parse()?, word(2).parse()?),
         "lines" => lines(word(1).parse()?),
         other => bail!("there is no stand-in {other:?}"),
     }
@@ -85,6 +88,22 @@ fn drain(file: &Path) -> Result<()> {
     let mut pty = Pty::start(shell, false)?;
     let mut buffer = vec![0; 64 << 10];
     while pty.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+/// What starting a program costs who forks, while so much memory is resident: prints the median in microseconds.
+fn fork(mib: usize, times: u64) -> Result<()> {
+    let memory = vec![1_u8; mib << 20];
+    let user = rustix::process::getuid().as_raw();
+    let latencies = bare::spawns(times, || {
+        let mut program = program(Path::new("/bin/true"));
+        // The user that it has anyhow; but for one that is named the standard library does not use posix_spawn.
+        program.uid(user);
+        program
+    })?;
+    writeln!(std::io::stdout(), "{}", latencies.p50())?;
+    // Until here it is resident.
+    drop(std::hint::black_box(memory));
     Ok(())
 }
 

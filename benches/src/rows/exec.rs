@@ -13,7 +13,8 @@ use crate::rows::Report;
 use crate::setup::{Setup, program};
 use crate::table::{Latencies, Row, Target};
 
-const TRUE: &str = "/bin/true";
+/// It does nothing.
+pub const TRUE: &str = "/bin/true";
 
 pub fn run(setup: &Setup) -> Result<Report> {
     let agent = Agent::start(setup)?;
@@ -46,7 +47,8 @@ pub fn exec(args: &[&str]) -> Body {
     Body::Exec(Exec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Exec::default() })
 }
 
-fn on(client: &mut Client, channel: i32, times: u64) -> Result<Latencies> {
+/// Runs it one time after the other on an open channel.
+pub fn on(client: &mut Client, channel: i32, times: u64) -> Result<Latencies> {
     let mut latencies = Latencies::new()?;
     for _ in 0..times {
         let started = Instant::now();
