@@ -21,6 +21,10 @@ use crate::table::{Row, Target};
 /// Eighty columns, some of them in characters of several bytes, so that reads end within one.
 const LINE: &str = "0123456789 a line as a build prints it, with some words in it: häßlich, 鳥, 😀 |";
 
+/// Behind ten digits of two columns each it fills a line of eighty. Characters of three and of four bytes, so that a
+/// read of a power of two ends at each place within one.
+const WIDE: &str = "鳥😀花風月山川😀海空雲雨雪星光🎉木火土金水日年時分🚀人心手目";
+
 /// What a program prints, as it comes out of the terminal: a carriage return before each line feed.
 pub struct Content {
     pub bytes: u64,
@@ -46,16 +50,20 @@ pub fn run(setup: &Setup) -> Result<Report> {
     for number in 1..=last {
         lines.add(stand_in::line(number).replace('\n', "\r\n").as_bytes());
     }
+    let (wide, wide_text) = wide_file(setup, setup.size(64 << 20))?;
+    let wide = wide.display().to_string();
     let this = setup.this.display();
     let count = last.to_string();
-    let cat = || {
+    let cat = |path: &str| {
         let mut cat = program(Path::new("/bin/cat"));
-        cat.arg(&path);
+        cat.arg(path);
         cat
     };
     let lines_alone = || stand_in::command(setup, &["lines", &count]);
     let mut rows = Vec::new();
-    rows.extend(pair(setup, "cat", &text, &format!("cat '{path}'"), cat, (0.85, 1.3))?);
+    rows.extend(pair(setup, "cat", &text, &format!("cat '{path}'"), || cat(&path), (0.85, 1.3))?);
+    let typed = format!("cat '{wide}'");
+    rows.extend(pair(setup, "cat of wide text", &wide_text, &typed, || cat(&wide), (0.85, 1.3))?);
     let typed = format!("'{this}' {} lines {last}", stand_in::WORD);
     rows.extend(pair(setup, "line by line", &lines, &typed, lines_alone, (1.0, 1.5))?);
     Ok(rows.into())
@@ -119,12 +127,32 @@ fn through_the_agent(
 
 /// A file of about `bytes` bytes of text, and what `cat` of it looks like on a terminal.
 pub fn text_file(setup: &Setup, bytes: u64) -> Result<(PathBuf, Content)> {
-    let path = setup.folder().join("text");
+    file_of(setup, "text", bytes / LINE.len() as u64, |number| format!("{number:10}{}", &LINE[10..]))
+}
+
+/// The same without a single character of one byte.
+fn wide_file(setup: &Setup, bytes: u64) -> Result<(PathBuf, Content)> {
+    let digits = |number: u64| format!("{number:010}").chars().map(wide).collect::<String>();
+    file_of(setup, "wide", bytes / (30 + WIDE.len()) as u64, |number| digits(number) + WIDE)
+}
+
+/// The form of an ASCII character that is as wide as a Chinese one.
+fn wide(narrow: char) -> char {
+    char::from_u32(u32::from(narrow) + 0xfee0).unwrap_or(narrow)
+}
+
+/// So many lines, each another, so that a lost or doubled one is noticed.
+fn file_of(
+    setup: &Setup,
+    name: &str,
+    lines: u64,
+    line: impl Fn(u64) -> String,
+) -> Result<(PathBuf, Content)> {
+    let path = setup.folder().join(name);
     let mut out = BufWriter::new(File::create(&path)?);
     let mut content = Content::new();
-    for number in 0..bytes / LINE.len() as u64 {
-        // Each line another, so that a lost or doubled one is noticed.
-        let line = format!("{number:10}{}", &LINE[10..]);
+    for number in 0..lines {
+        let line = line(number);
         writeln!(out, "{line}")?;
         content.add(line.as_bytes());
         content.add(b"\r\n");
