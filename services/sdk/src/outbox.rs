@@ -211,6 +211,8 @@ impl Outbox {
                 }
             }
             self.frames.notified().await;
+            // Whoever is at work already goes first: what it says in this turn goes out in the same write.
+            tokio::task::yield_now().await;
         }
     }
 
