@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use crate::auth::Secret;
 use crate::config::Config;
 use crate::door::{self, Doors};
-use crate::init::{self, Ending, sched};
+use crate::init::{self, Ending, sys};
 use crate::router::Router;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
@@ -44,7 +44,7 @@ pub fn run(config: Config) -> Result<()> {
     // So that there is one from the beginning.
     drop(runtime.spawn_blocking(|| ()));
     let bulk = ThreadRuntime::start("pid1-bulk", || {
-        if let Err(error) = sched::wake_patiently() {
+        if let Err(error) = sys::wake_patiently() {
             debug!(error = %error, "the kernel does not let the bulk thread wake patiently; it costs speed only");
         }
     })?;
@@ -111,6 +111,7 @@ impl Serving<'_> {
         let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
         announce(address, config.generated_token.as_ref());
+        drop(runtimes.spawn(doors.clone().give_back_memory()));
         let accepting = runtimes.spawn(doors.serve(listener));
         let signal = ending.wait().await;
         info!(signal, "stopping");

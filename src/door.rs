@@ -25,6 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
 use crate::auth::Auth;
+use crate::init::sys;
 use crate::router::Router;
 use crate::sessions::Sessions;
 pub use guard::Guard;
@@ -121,6 +122,14 @@ impl Doors {
             }
         }
         self.ready.store(false, Ordering::Relaxed);
+    }
+
+    /// Gives the memory of a crowd that has left back to the system, for as long as the agent runs.
+    pub async fn give_back_memory(self: Arc<Self>) {
+        let engine = self.router.engine();
+        while engine.stopping().run_until_cancelled(self.sessions.crowd_has_left()).await.is_some() {
+            let _ = engine.runtimes().spawn_blocking(sys::give_back_memory).await;
+        }
     }
 
     /// Takes the socket over to the runtime that serves it.

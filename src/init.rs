@@ -1,7 +1,7 @@
 //! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
 
-pub(crate) mod sched;
 pub(crate) mod secrets;
+pub(crate) mod sys;
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! How the kernel schedules our threads. No safe crate has this call without more that we do not want.
-#![allow(unsafe_code, reason = "sched_setscheduler has no safe wrapper; the call is two lines")]
+//! Calls of the C library that no safe crate has, or none without more that we do not want.
+#![allow(unsafe_code, reason = "calls without a safe wrapper, one line each")]
 
 use std::io;
 
@@ -12,6 +12,13 @@ pub(crate) fn wake_patiently() -> io::Result<()> {
     // SAFETY: the pointer is to a whole sched_param that outlives the call; pid 0 is the calling thread.
     let result = unsafe { libc::sched_setscheduler(0, policy, &raw const priority) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives memory that was freed back to the system. The allocator does that by itself only at the end of its heap, where
+/// something always lives; elsewhere it keeps what a crowd has used for the next crowd. Takes some milliseconds.
+pub(crate) fn give_back_memory() {
+    // SAFETY: it touches free memory only, under the allocator's own locks.
+    let _ = unsafe { libc::malloc_trim(0) };
 }
 
 #[cfg(test)]
