@@ -1,5 +1,6 @@
 //! The agent: builds the parts, joins them, runs them, and ends them in order.
 
+mod shutdown;
 pub mod state;
 
 use std::io::{self, Write as _};
@@ -10,7 +11,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
-use pid1_sdk::limits::CLOSE_TIMEOUT;
 use pid1_sdk::process::{ProcessTable, TableConfig, record};
 use pid1_sdk::runtimes::Runtimes;
 use tokio::runtime::{Builder, Handle};
@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::auth::Secret;
 use crate::config::Config;
 use crate::door::{self, Doors};
+use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::router::Router;
 
@@ -29,9 +30,6 @@ const BLOCKING_THREADS: usize = 8;
 /// They stay once they are there: where programs have used up all processes, no thread can be made to find and end
 /// those programs.
 const BLOCKING_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// On top of the programs' grace, how long everything else may take to end.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the agent until TERM or INT.
 pub fn run(config: Config) -> Result<()> {
@@ -72,7 +70,6 @@ impl Serving<'_> {
     async fn run(self) -> Result<()> {
         let config = self.config;
         let mut ending = Ending::watch().context("cannot watch for signals")?;
-        let stopping = CancellationToken::new();
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
         let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
         match ended {
@@ -90,10 +87,11 @@ impl Serving<'_> {
                 ..TableConfig::default()
             },
         );
+        let reaper = Reaper::new(processes.clone()).context("cannot take over orphans")?;
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
-            processes.clone(),
-            stopping.clone(),
+            processes,
+            CancellationToken::new(),
             EngineConfig {
                 root: config.root.clone(),
                 environment: config.environment,
@@ -107,29 +105,20 @@ impl Serving<'_> {
             )
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let router = Router::new(engine);
+        let router = Router::new(engine.clone());
         let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
         announce(address, config.generated_token.as_ref());
         drop(runtimes.spawn(doors.clone().give_back_memory()));
         let accepting = runtimes.spawn(doors.serve(listener));
-        let signal = ending.wait().await;
-        info!(signal, "stopping");
-        stopping.cancel();
-        let end = async {
-            // Channels close first, and stop their programs as they do; then what is left in the table.
-            let _ = accepting.await;
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, router.until_empty()).await;
-            processes.stop_all().await;
-            runtimes.tracker().close();
-            runtimes.tracker().wait().await;
+        let serving = async {
+            let signal = ending.wait().await;
+            info!(signal, "stopping");
+            shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
-        let patience = config.stop_grace + END_TIMEOUT;
         tokio::select! {
-            ended = tokio::time::timeout(patience, end) => if ended.is_err() {
-                warn!(tasks = runtimes.tracker().len(), "gave up waiting for an orderly end");
-            },
-            signal = ending.wait() => warn!(signal, "again: ending at once"),
+            () = serving => {}
+            () = reaper.run() => warn!("nobody reaps orphans any more"),
         }
         Ok(())
     }

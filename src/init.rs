@@ -1,5 +1,6 @@
 //! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
 
+pub(crate) mod reaper;
 pub(crate) mod secrets;
 pub(crate) mod sys;
 

@@ -7,6 +7,7 @@
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
 
+mod ending;
 mod error;
 mod exit;
 mod handle;

@@ -26,6 +26,8 @@ pub(super) struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// A thread of the kernel, which shows where process 1 is not in a container.
+    kernel: bool,
     /// Dead, but not yet collected by its parent.
     pub(super) zombie: bool,
 }
@@ -39,9 +41,21 @@ pub(super) enum Kinship {
     Group,
 }
 
+/// PF_KTHREAD of the kernel's sched.h, among the flags of a process.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// The process `pid`, or None if there is none.
 pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The children that this process has.
+pub(super) fn children() -> Vec<Identity> {
+    // Those that a process had before it became this program belong to its first thread.
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    let pids = std::fs::read_to_string(path).unwrap_or_default();
+    let pids = pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(|pid| stat(pid).map(|stat| stat.identity)).collect()
 }
 
 /// Tells this boot from any other.
@@ -63,6 +77,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
         parent: number(1)?,
         group: number(2)?,
         session: number(3)?,
+        kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL_THREAD != 0,
     })
 }
 
@@ -135,6 +150,26 @@ impl Snapshot {
             }
         }
         known.extend(&found);
+        found.retain(|member| self.all.get(&member.pid).is_some_and(|stat| !stat.zombie));
+        found.into_iter().collect()
+    }
+
+    /// Who is left to this process, without zombies: as process 1 everybody, else its descendants. `strangers` are left
+    /// out with all their descendants.
+    pub(super) fn rest(&self, strangers: &[Identity]) -> Vec<Identity> {
+        let own = std::process::id().cast_signed();
+        let mut queue: Vec<i32> = match own {
+            1 => self.all.keys().copied().filter(|pid| *pid != 1).collect(),
+            _ => self.children.get(&own).cloned().unwrap_or_default(),
+        };
+        let mut found: HashSet<Identity> = HashSet::new();
+        while let Some(pid) = queue.pop() {
+            let Some(stat) = self.all.get(&pid) else { continue };
+            if stat.kernel || strangers.contains(&stat.identity) || !found.insert(stat.identity) {
+                continue;
+            }
+            queue.extend(self.children.get(&pid).into_iter().flatten());
+        }
         found.retain(|member| self.all.get(&member.pid).is_some_and(|stat| !stat.zombie));
         found.into_iter().collect()
     }

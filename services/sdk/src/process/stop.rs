@@ -1,8 +1,8 @@
 //! Ends a program and its family: polite signal, grace, SIGKILL to what is left.
 //!
 //! Members are found in /proc and signalled through pidfds whose start time was checked, so a reused pid is never hit.
-//! Waiting is for pidfds, not for time: when nobody is left the grace is over. What it deliberately does not do: touch
-//! anything that cannot be told to be of the family (a daemon that left group, session and parent).
+//! Waiting is for pidfds, not for time: when nobody is left the grace is over. What cannot be told to be of a family (a
+//! daemon that left group, session and parent) is ended with the agent only, by [`rest`].
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::handle::Process;
 use super::lock;
@@ -70,13 +71,35 @@ pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
     inner.stop_news.notify_waiters();
 }
 
-/// A leader and everybody who belongs to it, over several looks.
+/// Ends who is left when all programs of the table have ended: daemons of theirs that this process has become the parent
+/// of, or as process 1 everybody else. `strangers` are spared, with all they started. `hurry` ends the grace.
+pub(super) async fn rest(table: &Table, strangers: &[Identity], grace: Duration, hurry: &CancellationToken) {
+    let who = Who::Rest { strangers: strangers.to_vec() };
+    let mut rest = Family { scans: &table.scans, runtimes: &table.runtimes, who };
+    let deadline = Instant::now() + grace;
+    if !hurry.is_cancelled()
+        && let Some(members) = rest.signal(rest.soft_signals()).await
+    {
+        tokio::select! {
+            () = rest.gone(members, deadline) => {}
+            () = hurry.cancelled() => {}
+        }
+    }
+    rest.kill().await;
+}
+
+/// Processes that are ended together, over several looks.
 pub(super) struct Family<'a> {
     scans: &'a Scans,
     runtimes: &'a Runtimes,
-    leader: Identity,
-    kinship: Kinship,
-    known: HashSet<Identity>,
+    who: Who,
+}
+
+enum Who {
+    /// A leader and everybody who belongs to it.
+    Kin { leader: Identity, kinship: Kinship, known: HashSet<Identity> },
+    /// Everybody who is left to this process.
+    Rest { strangers: Vec<Identity> },
 }
 
 /// Members of a family that were there at one look.
@@ -95,21 +118,26 @@ impl Members {
 
 impl<'a> Family<'a> {
     pub(super) fn new(scans: &'a Scans, runtimes: &'a Runtimes, leader: Identity, kinship: Kinship) -> Self {
-        Self { scans, runtimes, leader, kinship, known: HashSet::new() }
+        Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new() } }
     }
 
     /// An interactive shell ignores TERM but not HUP. CONT wakes a suspended program, which could not react otherwise.
     pub(super) fn soft_signals(&self) -> &'static [Signal] {
-        match self.kinship {
-            Kinship::Session => &[Signal::SIGHUP, Signal::SIGCONT],
-            Kinship::Group => &[Signal::SIGTERM, Signal::SIGCONT],
+        match self.who {
+            Who::Kin { kinship: Kinship::Session, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
+            Who::Kin { kinship: Kinship::Group, .. } | Who::Rest { .. } => {
+                &[Signal::SIGTERM, Signal::SIGCONT]
+            }
         }
     }
 
     /// Looks who is there and sends each of them `signals`; None if /proc cannot be read.
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
-        let members = snapshot.family(self.leader, self.kinship, &mut self.known);
+        let members = match &mut self.who {
+            Who::Kin { leader, kinship, known } => snapshot.family(*leader, *kinship, known),
+            Who::Rest { strangers } => snapshot.rest(strangers),
+        };
         let work = move || {
             let count = members.len();
             let handles = members.into_iter().filter_map(|member| reach(member, signals));
@@ -150,7 +178,7 @@ impl<'a> Family<'a> {
             }
             wait_all(members.handles, Instant::now() + KILL_WAIT).await;
         }
-        tracing::warn!(pid = self.leader.pid, "a family of processes outlives SIGKILL");
+        tracing::warn!("a family of processes outlives SIGKILL");
         true
     }
 }

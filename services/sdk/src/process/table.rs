@@ -13,9 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::error::{SignalError, StartError};
-use super::exit::StopCause;
+use super::exit::{Exit, StopCause};
 use super::handle::{Inner, Process, Stop};
 use super::lock;
 use super::log::OutputLog;
@@ -61,12 +62,12 @@ impl Default for TableConfig {
 /// The table. Clones are the same table.
 #[derive(Clone)]
 pub struct ProcessTable {
-    shared: Arc<Table>,
+    pub(super) shared: Arc<Table>,
 }
 
 pub(super) struct Table {
-    state: Mutex<State>,
-    config: TableConfig,
+    pub(super) state: Mutex<State>,
+    pub(super) config: TableConfig,
     folder: Option<Arc<Path>>,
     pub(super) runtimes: Runtimes,
     pub(super) scans: Scans,
@@ -74,21 +75,33 @@ pub(super) struct Table {
     /// Unread input of all programs.
     stdin_bytes: Arc<AtomicUsize>,
     record: Option<Record>,
+    /// Children of this process from before it took over orphans; empty until then.
+    pub(super) strangers: OnceLock<Vec<Identity>>,
+    /// Nobody gets any more grace.
+    pub(super) hurry: CancellationToken,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     last_id: u64,
     live: HashMap<i32, Live>,
     /// Everything listed, the dead ones as long as somebody holds them.
     listed: HashMap<ProcessId, Weak<Inner>>,
     recent: VecDeque<Process>,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 struct Live {
     process: Process,
     pidfd: Arc<OwnedFd>,
+}
+
+/// A program that was just reaped.
+struct Ended {
+    process: Process,
+    exit: Exit,
+    /// Dropped after the lock: the last handle of an old program closes files.
+    evicted: Option<Process>,
 }
 
 impl ProcessTable {
@@ -109,6 +122,8 @@ impl ProcessTable {
                 big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
                 stdin_bytes: Arc::default(),
                 record,
+                strangers: OnceLock::new(),
+                hurry: CancellationToken::new(),
             }),
         }
     }
@@ -220,19 +235,6 @@ impl ProcessTable {
     pub fn reap(&self, pid: i32) -> bool {
         self.shared.reap(pid)
     }
-
-    /// Stops every program and what exited ones left behind; nothing can be started any more. Returns when all is gone,
-    /// at the latest after the grace and what SIGKILL takes.
-    pub async fn stop_all(&self) {
-        lock(&self.shared.state).closed = true;
-        let processes = self.list();
-        for process in &processes {
-            process.stop(StopCause::Shutdown);
-        }
-        for process in processes {
-            process.stopped().await;
-        }
-    }
 }
 
 impl Table {
@@ -257,32 +259,40 @@ impl Table {
     }
 
     pub(super) fn reap(&self, pid: i32) -> bool {
-        // Dropped after the lock: the last handle of an old program closes files.
-        let evicted;
-        let (process, exit) = {
+        let ended = {
             let mut state = lock(&self.state);
             let Some(live) = state.live.get(&pid) else {
                 return false;
             };
-            let Some(exit) = reap::look(&live.pidfd, live.process.inner.stop_cause.get().copied()) else {
+            let Some(status) = reap::look(&live.pidfd) else {
                 return true;
             };
-            let process = live.process.clone();
-            state.live.remove(&pid);
-            // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
-            if process.inner.kept_in_memory {
-                state.recent.push_back(process.clone());
-            }
-            evicted =
-                (state.recent.len() > self.config.exited_kept).then(|| state.recent.pop_front()).flatten();
-            (process, exit)
+            state.end(pid, status, self.config.exited_kept)
         };
+        self.publish(ended);
+        true
+    }
+
+    pub(super) fn reap_any(&self) -> bool {
+        let ended = {
+            let mut state = lock(&self.state);
+            let Some((pid, status)) = reap::any() else {
+                return false;
+            };
+            state.end(pid, status, self.config.exited_kept)
+        };
+        self.publish(ended);
+        true
+    }
+
+    /// Makes the end of a program known; without the lock.
+    fn publish(&self, ended: Option<Ended>) {
+        let Some(Ended { process, exit, evicted }) = ended else { return };
         if let Some(record) = &self.record {
             record.ended(process.inner.leader);
         }
         process.inner.publish(exit);
         drop(evicted);
-        true
     }
 
     pub(super) fn signal_group(&self, inner: &Inner, signal: Signal) -> Result<(), SignalError> {
@@ -344,6 +354,18 @@ impl State {
         }
         self.listed.insert(process.id(), Arc::downgrade(&process.inner));
         self.live.insert(process.pid(), Live { process, pidfd });
+    }
+
+    /// Takes a dead child that was just reaped out of the table; None if it was an orphan.
+    fn end(&mut self, pid: i32, status: reap::Status, exited_kept: usize) -> Option<Ended> {
+        let process = self.live.remove(&pid)?.process;
+        let exit = status.exit(process.inner.stop_cause.get().copied());
+        // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
+        if process.inner.kept_in_memory {
+            self.recent.push_back(process.clone());
+        }
+        let evicted = (self.recent.len() > exited_kept).then(|| self.recent.pop_front()).flatten();
+        Some(Ended { process, exit, evicted })
     }
 
     fn listed(&self) -> impl Iterator<Item = Process> {
