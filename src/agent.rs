@@ -1,14 +1,19 @@
 //! The agent: builds the parts, joins them, runs them, and ends them in order.
 
+mod main_command;
 mod shutdown;
 pub mod state;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use futures_util::FutureExt;
+use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
 use pid1_sdk::process::{ProcessTable, TableConfig, record};
@@ -23,6 +28,7 @@ use crate::door::{self, Doors};
 use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::router::Router;
+use main_command::MainCommand;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
 const BLOCKING_THREADS: usize = 8;
@@ -31,8 +37,11 @@ const BLOCKING_THREADS: usize = 8;
 /// those programs.
 const BLOCKING_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the agent until TERM or INT.
-pub fn run(config: Config) -> Result<()> {
+/// How long the reader of our stdout may take for the last that the main command has printed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs the agent until TERM or INT, or the end of its main command, whose exit status is the result.
+pub fn run(config: Config) -> Result<ExitCode> {
     let child_nofile =
         init::raise_descriptor_limit().context("cannot raise the limit of open descriptors")?;
     let state = state::StateDir::open(&config.state_dir)?;
@@ -67,9 +76,9 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn run(self) -> Result<()> {
+    async fn run(self) -> Result<ExitCode> {
         let config = self.config;
-        let mut ending = Ending::watch().context("cannot watch for signals")?;
+        let ending = Ending::watch(config.main_command.is_empty()).context("cannot watch for signals")?;
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
         let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
         match ended {
@@ -111,16 +120,50 @@ impl Serving<'_> {
         announce(address, config.generated_token.as_ref());
         drop(runtimes.spawn(doors.clone().give_back_memory()));
         let accepting = runtimes.spawn(doors.serve(listener));
-        let serving = async {
-            let signal = ending.wait().await;
-            info!(signal, "stopping");
+        let main = match config.main_command {
+            none if none.is_empty() => None,
+            command => Some(MainCommand::start(&engine, command)?),
+        };
+        let main_process = main.as_ref().map(MainCommand::process);
+        let shutdown = |mut ending| async move {
             shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
         tokio::select! {
-            () = serving => {}
-            () = reaper.run() => warn!("nobody reaps orphans any more"),
+            () = until_the_end(main.map(MainCommand::run), ending, config.keep, shutdown) => {}
+            () = reaper.run() => bail!("nobody reaps orphans any more"),
         }
-        Ok(())
+        // Without a main command, or with one that even SIGKILL did not end, an orderly end is a success.
+        let exit = main_process.and_then(|process| process.try_exit());
+        let status = exit.map_or(0, |exit| exit.shell_code());
+        Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+    }
+}
+
+/// Serves until a signal, or the main command's end, says that it is over, and then ends all in order.
+async fn until_the_end<E: Future<Output = ()>>(
+    main: Option<impl Future<Output = ()>>,
+    mut ending: Ending,
+    keep: bool,
+    shutdown: impl FnOnce(Ending) -> E,
+) {
+    let stays = keep || main.is_none();
+    let mut main = pin!(OptionFuture::from(main).fuse());
+    loop {
+        tokio::select! {
+            signal = ending.wait() => {
+                info!(signal, "stopping");
+                break;
+            }
+            _ = &mut main, if !main.is_terminated() => if !stays { break },
+        }
+    }
+    let mut end = pin!(shutdown(ending));
+    tokio::select! {
+        () = &mut end => if !main.is_terminated() {
+            // What it printed as it ended is still wanted, but a reader who stands still keeps nobody.
+            let _ = tokio::time::timeout(LAST_WORDS, main).await;
+        },
+        _ = &mut main, if !main.is_terminated() => end.await,
     }
 }
 

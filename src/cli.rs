@@ -8,7 +8,6 @@ mod help;
 mod modes;
 mod parse;
 mod show;
-mod terminal;
 mod toast;
 mod token;
 
@@ -89,7 +88,7 @@ fn serve(args: ServeArgs) -> ExitCode {
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };
-    done(run(args))
+    run(args).unwrap_or_else(|error| fail(&format!("{error:#}"), EXIT_FAILED))
 }
 
 fn done(result: anyhow::Result<()>) -> ExitCode {

@@ -4,7 +4,9 @@ pub(crate) mod reaper;
 pub(crate) mod secrets;
 pub(crate) mod sys;
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -19,9 +21,14 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// From here on these signals do not kill the agent. Needs the runtime that will wait.
-    pub(crate) fn watch() -> io::Result<Self> {
-        let hangup = if is_ignored(Signal::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
+    /// From here on these signals do not kill the agent. Needs the runtime that will wait. Whether a hangup ends it is
+    /// for the main command to say, if there is one.
+    pub(crate) fn watch(hangup_ends: bool) -> io::Result<Self> {
+        let hangup = if is_ignored(Signal::SIGHUP) || !hangup_ends {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        };
         Ok(Ending { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hangup })
     }
 
@@ -32,6 +39,42 @@ impl Ending {
             _ = self.int.recv() => "SIGINT",
             _ = async { self.hangup.as_mut()?.recv().await }, if self.hangup.is_some() => "SIGHUP",
         }
+    }
+}
+
+/// Signals that are for the main command alone.
+pub(crate) struct Forwarded(Vec<(Signal, Listener)>);
+
+impl Forwarded {
+    /// From here on they do nothing to the agent.
+    pub(crate) fn watch() -> io::Result<Self> {
+        let signals = [
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGALRM,
+            Signal::SIGCONT,
+            Signal::SIGURG,
+            Signal::SIGVTALRM,
+            Signal::SIGPROF,
+            Signal::SIGWINCH,
+            Signal::SIGIO,
+            Signal::SIGPWR,
+        ];
+        let wanted = signals.into_iter().filter(|wanted| !is_ignored(*wanted));
+        let watched = wanted.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted as i32))?)));
+        watched.collect::<io::Result<_>>().map(Forwarded)
+    }
+
+    /// Waits for one of them.
+    pub(crate) async fn next(&mut self) -> Signal {
+        poll_fn(|cx| {
+            let mut watched = self.0.iter_mut();
+            let came = watched.find_map(|(it, stream)| stream.poll_recv(cx).is_ready().then_some(*it));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::init::Ending;
 use crate::router::Router;
 
 /// On top of the programs' grace, how long everything else may take to end.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Ends all that runs. A signal while it does ends the grace of programs; one more, all waiting.
 pub(super) async fn run(

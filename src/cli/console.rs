@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::detach::{DetachKeys, Detector, HOLD};
 use super::show::Shown;
-use super::terminal::{self, RawMode};
 use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
 use crate::init::is_ignored;
+use crate::terminal::{self, RawMode};
 
 /// What shells and ssh use for "the other side could not be reached".
 pub(super) const EXIT_NO_AGENT: u8 = 255;
