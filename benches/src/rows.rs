@@ -6,6 +6,7 @@ mod fanout;
 mod flood;
 mod ping;
 mod pipe;
+mod reap;
 mod start;
 
 use anyhow::{Result, bail};
@@ -45,6 +46,7 @@ const ALL: &[Family] = &[
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
     Family { name: "fanout", run: fanout::run },
+    Family { name: "reap", run: reap::run },
 ];
 
 /// The families of these names, or all.
