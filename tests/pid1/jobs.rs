@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::inits::{
     ALL, LIKE_DUMB_INIT, LIKE_TINI, Under, Who, children, end_marked, mark, state, until_state,
 };
-use crate::support::{SOON, Screen, eventually, settled};
+use crate::support::{SOON, Screen, eventually, settled, size};
 
 const CTRL_C: &[u8] = b"\x03";
 const CTRL_D: &[u8] = b"\x04";
@@ -274,5 +274,20 @@ pub async fn survives_ctrl_z(init: Who) -> bool {
 async fn ctrl_z_does_not_freeze_a_container() {
     for init in ALL {
         assert_eq!(survives_ctrl_z(init).await, init != Who::Tini, "{init:?}");
+    }
+}
+
+/// A program that looks at once, to see whether anybody watches it, must not find itself in the background.
+#[tokio::test]
+async fn the_command_is_in_front_before_it_runs() {
+    for init in LIKE_TINI {
+        let mut desk = Desk::new().await;
+        let look = "read -a s < /proc/self/stat; echo front:$((s[4] == s[7])):";
+        let line = desk.line(init, &format!("bash -c '{look}'"));
+        for _ in 0..size(5, 100) {
+            desk.enter(&line);
+            desk.screen.until("front:1:").await;
+            desk.screen.until("> ").await;
+        }
     }
 }
