@@ -3,14 +3,17 @@
 mod attach;
 mod console;
 mod detach;
+mod dumb_init;
 mod exec;
 mod help;
+mod init;
 mod modes;
 mod parse;
 mod show;
 mod toast;
 mod token;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
@@ -50,6 +53,8 @@ enum Verb {
     Toast(toast::ToastArgs),
     /// Make tokens, and keys to sign them with
     Token(token::TokenArgs),
+    /// Run a command under an init without an agent, as tini and dumb-init do
+    Init(init::InitArgs),
     /// List the services that clients can open
     Services,
     /// Print a script that completes this command line in a shell
@@ -60,6 +65,11 @@ enum Verb {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // Before all else: a signal that comes now belongs to the command.
+    if let Some(role) = init::Role::of(&words) {
+        return init::run(&role, &words);
+    }
     let cli = match parse::command_line() {
         Ok(cli) => cli,
         Err(error) => return fail(&format!("{error:#}"), EXIT_FAILED),
@@ -71,6 +81,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Attach(args)) => attach::run(*args),
         Some(Verb::Toast(args)) => done(toast::run(args)),
         Some(Verb::Token(args)) => done(token::run(args)),
+        // Seen above; it is a verb for the sake of the help, the completions and the manual.
+        Some(Verb::Init(_)) => init::run(&init::Role::Verb, &words),
         Some(Verb::Services) => services(),
         Some(Verb::Completions(args)) => done(help::completions(&args)),
         Some(Verb::Man) => done(help::man()),
@@ -106,6 +118,11 @@ fn fail(error: &str, status: u8) -> ExitCode {
 /// Tells whoever looks at our stderr. It may be closed or full, and that is no reason to fail.
 fn to_stderr(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// What was asked for. Nobody may be reading any more, and that is all right.
+fn to_stdout(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 fn services() -> ExitCode {

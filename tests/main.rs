@@ -21,6 +21,7 @@ mod exec;
 mod fields;
 mod hostile;
 mod http;
+mod pid1;
 mod services;
 mod settings;
 mod support;

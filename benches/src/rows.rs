@@ -9,6 +9,7 @@ mod flood;
 mod large;
 mod ping;
 mod pipe;
+mod reap;
 mod shells;
 mod start;
 mod stuck;
@@ -55,6 +56,7 @@ const ALL: &[Family] = &[
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
     Family { name: "shells", run: shells::run },
+    Family { name: "reap", run: reap::run },
 ];
 
 /// The families of these names, or all.

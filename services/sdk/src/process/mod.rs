@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
 //! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
-//! agent left behind). `spawn` is the only file with `unsafe`.
+//! agent left behind); `heir` is for an init without an agent. `spawn` is the only file with `unsafe`.
 //!
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
@@ -11,6 +11,7 @@ mod ending;
 mod error;
 mod exit;
 mod handle;
+pub mod heir;
 mod log;
 mod log_state;
 mod memory;
