@@ -18,8 +18,8 @@ use crate::terminal::{self, RawMode};
 /// Bytes copied in one go.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The name under which it is listed and watched.
-pub(super) const NAME: &str = "main";
+/// The name under which it is listed.
+const NAME: &str = "main";
 
 /// The main command, running.
 pub(super) struct MainCommand {
@@ -45,6 +45,7 @@ impl MainCommand {
             .start(spec)
             .with_context(|| format!("cannot start the main command {}", shown.display()))?;
         let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
+        engine.set_main_command(process.clone());
         terminal::hear_signals().context("cannot listen for signals")?;
         info!(pid = process.pid(), "the main command runs");
         Ok(MainCommand { process, signals, raw })

@@ -4,12 +4,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{Io, Keep, ProcessTable, Spec};
+use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
 
 /// What an engine is made from.
@@ -32,6 +32,7 @@ pub struct Engine {
     config: EngineConfig,
     settings: Mutex<Settings>,
     counters: Counters,
+    main_command: OnceLock<Process>,
 }
 
 /// What a client with the right to may change while the agent runs; it holds for programs started from then on.
@@ -80,6 +81,7 @@ impl Engine {
             config,
             settings: Mutex::default(),
             counters: Counters::default(),
+            main_command: OnceLock::new(),
         }
     }
 
@@ -91,6 +93,16 @@ impl Engine {
     /// The one way to run a program.
     pub fn processes(&self) -> &ProcessTable {
         &self.processes
+    }
+
+    /// What the container is there for, once it was started; `None` if the agent has no such command.
+    pub fn main_command(&self) -> Option<Process> {
+        self.main_command.get().cloned()
+    }
+
+    /// From here on this is the main command. There is one: a second call changes nothing.
+    pub fn set_main_command(&self, process: Process) {
+        let _ = self.main_command.set(process);
     }
 
     /// Cancelled when the agent begins to stop.
