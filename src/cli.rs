@@ -7,6 +7,7 @@ mod dumb_init;
 mod exec;
 mod help;
 mod init;
+mod log;
 mod modes;
 mod parse;
 mod show;
@@ -14,13 +15,12 @@ mod toast;
 mod token;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogArgs, LogFormat, ServeArgs};
+use crate::config::{Config, ServeArgs};
 use crate::init::secrets;
 use crate::{agent, registry};
 
@@ -96,7 +96,7 @@ pub fn command() -> clap::Command {
 
 fn serve(args: ServeArgs) -> ExitCode {
     let run = |args: ServeArgs| {
-        log_to_stderr(&args.log)?;
+        let _log = log::begin(&args.log)?;
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };
@@ -133,17 +133,6 @@ fn services() -> ExitCode {
         let _ = writeln!(out, "{:width$}  {}", service.name, service.doc);
     }
     ExitCode::SUCCESS
-}
-
-fn log_to_stderr(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| anyhow::anyhow!("cannot use --log {}: {error}", args.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match args.log_format {
-        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => log.json().with_ansi(false).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]
