@@ -12,6 +12,7 @@ mod pipe;
 mod reap;
 mod shells;
 mod start;
+mod stop;
 mod stuck;
 
 use anyhow::{Result, bail};
@@ -56,6 +57,7 @@ const ALL: &[Family] = &[
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
     Family { name: "shells", run: shells::run },
+    Family { name: "stop", run: stop::run },
     Family { name: "reap", run: reap::run },
 ];
 
