@@ -116,15 +116,16 @@ impl Serving<'_> {
         let address = listener.local_addr().context("the listener has no address")?;
         let router = Router::new(engine.clone());
         let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
-        info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        announce(address, config.generated_token.as_ref());
-        drop(runtimes.spawn(doors.clone().give_back_memory()));
-        let accepting = runtimes.spawn(doors.serve(listener));
+        // One that cannot be started ends the agent before anybody knows of it.
         let main = match config.main_command {
             none if none.is_empty() => None,
             command => Some(MainCommand::start(&engine, command)?),
         };
         let main_process = main.as_ref().map(MainCommand::process);
+        info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
+        announce(address, config.generated_token.as_ref());
+        drop(runtimes.spawn(doors.clone().give_back_memory()));
+        let accepting = runtimes.spawn(doors.serve(listener));
         let shutdown = |mut ending| async move {
             shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };

@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use pid1_sdk::process::StartError;
 
 use crate::config::{Config, ServeArgs};
 use crate::init::secrets;
@@ -100,7 +101,12 @@ fn serve(args: ServeArgs) -> ExitCode {
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };
-    run(args).unwrap_or_else(|error| fail(&format!("{error:#}"), EXIT_FAILED))
+    run(args).unwrap_or_else(|error| {
+        // A main command that cannot be started: 127 or 126, as a shell has it.
+        let refused = error.downcast_ref::<StartError>().map(StartError::shell_code);
+        let status = refused.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILED);
+        fail(&format!("{error:#}"), status)
+    })
 }
 
 fn done(result: anyhow::Result<()>) -> ExitCode {
