@@ -130,7 +130,7 @@ impl Serving<'_> {
             shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
         tokio::select! {
-            () = until_the_end(main.map(MainCommand::run), ending, config.keep, shutdown) => {}
+            () = until_the_end(main, ending, config.keep, shutdown) => {}
             () = reaper.run() => bail!("nobody reaps orphans any more"),
         }
         // Without a main command, or with one that even SIGKILL did not end, an orderly end is a success.
@@ -142,13 +142,14 @@ impl Serving<'_> {
 
 /// Serves until a signal, or the main command's end, says that it is over, and then ends all in order.
 async fn until_the_end<E: Future<Output = ()>>(
-    main: Option<impl Future<Output = ()>>,
+    main: Option<MainCommand>,
     mut ending: Ending,
     keep: bool,
     shutdown: impl FnOnce(Ending) -> E,
 ) {
     let stays = keep || main.is_none();
-    let mut main = pin!(OptionFuture::from(main).fuse());
+    let process = main.as_ref().map(MainCommand::process);
+    let mut main = pin!(OptionFuture::from(main.map(MainCommand::run)).fuse());
     loop {
         tokio::select! {
             signal = ending.wait() => {
@@ -158,13 +159,23 @@ async fn until_the_end<E: Future<Output = ()>>(
             _ = &mut main, if !main.is_terminated() => if !stays { break },
         }
     }
+    // What it prints as it ends is still wanted, but a reader who stands still keeps nobody: not those who wait for the
+    // end of its output either.
+    let mut last_words = pin!(async {
+        if let Some(process) = process.filter(|_| !main.is_terminated()) {
+            tokio::select! {
+                _ = &mut main => {}
+                () = async {
+                    process.exited().await;
+                    tokio::time::sleep(LAST_WORDS).await;
+                } => main.set(OptionFuture::from(None).fuse()),
+            }
+        }
+    });
     let mut end = pin!(shutdown(ending));
     tokio::select! {
-        () = &mut end => if !main.is_terminated() {
-            // What it printed as it ended is still wanted, but a reader who stands still keeps nobody.
-            let _ = tokio::time::timeout(LAST_WORDS, main).await;
-        },
-        _ = &mut main, if !main.is_terminated() => end.await,
+        () = &mut end => drop(tokio::time::timeout(LAST_WORDS, last_words).await),
+        () = &mut last_words => end.await,
     }
 }
 

@@ -55,10 +55,12 @@ impl MainCommand {
     /// Cancel-safe but for what is on its way.
     pub(super) async fn run(mut self) {
         let process = &self.process;
-        let printing = async {
+        let ended = async {
             tokio::join!(
                 copy(process, Stream::Stdout, tokio::io::stdout()),
-                copy(process, Stream::Stderr, tokio::io::stderr())
+                copy(process, Stream::Stderr, tokio::io::stderr()),
+                // It may run on although nobody takes what it prints.
+                process.exited()
             )
         };
         let signals = async {
@@ -72,12 +74,10 @@ impl MainCommand {
             }
         };
         tokio::select! {
-            _ = printing => {}
+            (.., exit) = ended => info!(status = exit.text(), "the main command has ended"),
             () = type_in(process) => {}
             () = signals => {}
         }
-        let exit = process.exited().await;
-        info!(status = exit.text(), "the main command has ended");
     }
 
     /// The command, for whoever wants to know how it ended.
@@ -101,7 +101,9 @@ async fn copy(process: &Process, stream: Stream, mut out: impl AsyncWrite + Unpi
                     out.flush().await
                 };
                 if let Err(error) = written.await {
-                    return debug!(%error, ?stream, "nobody takes what the main command prints");
+                    debug!(%error, ?stream, "nobody takes what the main command prints");
+                    // It learns of that as if the pipe were its own.
+                    return log.hang_up();
                 }
             }
             Item::Gap { .. } => {}
