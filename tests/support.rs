@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 pub use agent::{Agent, Launch, binary};
 pub use http::{http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
-pub use proc_fs::{marked, named, raise_descriptor_limit, stopped, wrote_bytes};
+pub use proc_fs::{
+    descriptors, marked, named, raise_descriptor_limit, rss_bytes, stopped, threads_of, wrote_bytes,
+};
 pub use proxy::Proxy;
 pub use raw::{BINARY, CLOSE, FINAL, PING, PONG, Raw, TEXT, wrapped};
 pub use rng::Rng;

@@ -27,6 +27,9 @@ const NOBODY: u32 = 65534;
 /// Another, who has no process but an agent's.
 const SOMEBODY: u32 = 65500;
 
+/// What starts whatever follows as process 1.
+const FIRST: [&str; 6] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+
 static LAUNCHES: AtomicU32 = AtomicU32::new(0);
 
 /// The binary under test.
@@ -39,7 +42,7 @@ pub fn binary() -> PathBuf {
 pub struct Launch {
     flags: Vec<String>,
     env: Vec<(String, String)>,
-    descriptors: Option<u32>,
+    through: Vec<String>,
     confined: bool,
     processes: Option<u32>,
     home: Arc<TempDir>,
@@ -52,7 +55,7 @@ impl Launch {
         Launch {
             flags: Vec::new(),
             env: Vec::new(),
-            descriptors: None,
+            through: Vec::new(),
             confined: false,
             processes: None,
             home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
@@ -71,9 +74,19 @@ impl Launch {
     }
 
     /// So few descriptors may be open in it, and in what it starts.
-    pub fn descriptors(mut self, most: u32) -> Launch {
-        self.descriptors = Some(most);
+    pub fn descriptors(self, most: u32) -> Launch {
+        self.through(&["sh", "-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")])
+    }
+
+    /// By these words, which start what follows them. They stand behind those of an earlier call.
+    pub fn through(mut self, words: &[&str]) -> Launch {
+        self.through.extend(words.iter().map(|&word| word.to_owned()));
         self
+    }
+
+    /// As process 1 of a pid namespace of its own; ended with its starter. Needs root.
+    pub fn first(self) -> Launch {
+        self.through(&FIRST)
     }
 
     /// As process 1 of a pid namespace of its own, and as an ordinary user. Needs root.
@@ -99,13 +112,13 @@ impl Launch {
             fs::create_dir_all(self.home().join(folder)).unwrap();
         }
         fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
-        let mut command = match self.descriptors {
-            None if self.confined => self.confinement(),
-            None if self.processes.is_some() => self.limited_user(),
-            None => Command::new(binary()),
-            Some(most) => {
-                let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(binary());
+        let mut command = match &self.through[..] {
+            [] if self.confined => self.confinement(),
+            [] if self.processes.is_some() => self.limited_user(),
+            [] => Command::new(binary()),
+            [first, more @ ..] => {
+                let mut command = Command::new(first);
+                command.args(more).arg(binary());
                 command
             }
         };
@@ -136,8 +149,8 @@ impl Launch {
 
     /// What runs the binary as process 1 and as `nobody`.
     fn confinement(&self) -> Command {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--", "setpriv"]);
+        let mut command = Command::new(FIRST[0]);
+        command.args(&FIRST[1..]).arg("setpriv");
         self.as_user(&mut command, NOBODY).arg("--").arg(self.copy());
         command
     }
@@ -192,19 +205,21 @@ impl Launch {
         let mut agent = Agent {
             child,
             launch: self,
+            out,
             log,
             url: String::new(),
             expected_to_end: false,
             address: ([127, 0, 0, 1], 0).into(),
         };
-        let mut said = String::new();
         eventually("the agent prints its URL", SOON, || {
-            said = fs::read_to_string(&out).unwrap();
             assert!(agent.child.try_wait().unwrap().is_none(), "the agent did not start:\n{}", agent.log());
-            said.ends_with('\n')
+            let said = fs::read(&agent.out).unwrap();
+            let line =
+                said.split_inclusive(|byte| *byte == b'\n').next().filter(|line| line.ends_with(b"\n"));
+            agent.url = String::from_utf8_lossy(line.unwrap_or_default()).trim().to_owned();
+            line.is_some()
         })
         .await;
-        agent.url = said.trim().to_owned();
         let authority = agent.url.strip_prefix("http://").unwrap().split('/').next().unwrap();
         agent.address = authority.parse().unwrap();
         agent
@@ -215,6 +230,7 @@ impl Launch {
 pub struct Agent {
     child: Child,
     launch: Launch,
+    out: PathBuf,
     log: PathBuf,
     url: String,
     address: SocketAddr,
@@ -228,6 +244,11 @@ impl Agent {
 
     pub async fn with(flags: &[&str]) -> Agent {
         Launch::new().flags(flags).start().await
+    }
+
+    /// What its stdout has behind the URL: what its main command printed.
+    pub fn printed(&self) -> Vec<u8> {
+        fs::read(&self.out).unwrap().split_off(self.url.len() + 1)
     }
 
     /// As it printed it, with the token.

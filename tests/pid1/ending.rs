@@ -1,0 +1,91 @@
+//! How process 1 ends: all who listen are told, all who run are asked, in time, whatever they do.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use pid1_sdk::api::{command::Body, container_state};
+
+use super::first::{First, daemon, exec, run_script, witness};
+use crate::support::{HEAVY, LATE, Raw, SOON, eventually, named, size, within};
+
+/// Ignores what it is asked by.
+const DEAF: &str = "trap '' TERM HUP INT; while :; do sleep 8811; done";
+
+/// Reads to the end: told with words, told as the protocol has it, then closed in order.
+async fn sees_the_end(raw: &mut Raw) {
+    let (mut toast, mut sleep) = (false, false);
+    while let Some(command) = raw.next().await {
+        match command.body {
+            Some(Body::Toast(said)) => toast |= said.text.contains("stopping"),
+            Some(Body::ContainerState(state)) => sleep |= state.state() == container_state::State::Sleep,
+            _ => {}
+        }
+    }
+    assert!(toast && sleep, "toast {toast}, containerState SLEEP {sleep}");
+    assert_eq!(raw.closed.as_ref().map(|(code, _)| *code), Some(1001), "{:?}", raw.closed);
+}
+
+#[tokio::test]
+async fn term_under_load_ends_all_in_order_and_in_time() {
+    let _alone = HEAVY.lock().await;
+    let shells = size(30, 100);
+    let mut first = First::start(&["--stop-grace", "2"]).await;
+    let root = first.agent.root();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Raw::open(&first.agent).await);
+    }
+    let members = clients.len();
+    for at in 0..shells {
+        let raw = &mut clients[at % members];
+        let shell = raw.open_channel("shell", &format!("shell {at}")).await;
+        raw.command(shell, "", Some(Body::Input("yes\n".into()))).await.unwrap();
+    }
+    let deaf_daemon = daemon(DEAF);
+    for script in [DEAF, &deaf_daemon, &witness("one"), &witness("two")] {
+        let channel = clients[0].open_channel("exec", "").await;
+        clients[0].command(channel, "", Some(exec(&["bash", "-c", script]))).await.unwrap();
+    }
+    let mut begin = Instant::now();
+    let signalled = async {
+        eventually("all floods run", LATE, || named(&first.agent.programs(), "yes").len() == shells).await;
+        eventually("daemons run", SOON, || root.join("one-up").exists() && root.join("two-up").exists())
+            .await;
+        eventually("the deaf run", SOON, || named(&first.agent.programs(), "sleep 8811").len() >= 2).await;
+        begin = Instant::now();
+        first.signal(Signal::SIGTERM);
+    };
+    let all = futures_util::future::join_all(clients.iter_mut().map(sees_the_end));
+    within("all see the end", LATE, async { tokio::join!(all, signalled) }).await;
+    assert_eq!(first.agent.ended().await.code(), Some(0));
+    let took = begin.elapsed();
+    eprintln!("{shells} floods: ended after {took:?}");
+    // The grace of the deaf, that of their daemons, and a few seconds.
+    assert!(took < Duration::from_secs(2 + 1 + 7), "{took:?}");
+    assert_eq!(first.agent.programs(), [0; 0], "nothing is left");
+    assert!(root.join("one-told").exists() && root.join("two-told").exists(), "daemons are asked first");
+    let log = first.agent.log();
+    assert!(!log.contains("gave up") && !log.contains("outlives"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_term_shortens_the_grace() {
+    let main = ["--", "bash", "-c", "trap '' TERM; echo ready; while :; do sleep 8812; done"];
+    for (main, code) in [(&[][..], 0), (&main, 137)] {
+        let mut first = First::start(&[&["--stop-grace", "30"], main].concat()).await;
+        let mut client = first.agent.client().await;
+        run_script(&mut client, DEAF).await;
+        run_script(&mut client, &daemon(DEAF)).await;
+        eventually("they run", SOON, || named(&first.agent.programs(), "sleep 8811").len() >= 2).await;
+        if !main.is_empty() {
+            eventually("it runs", SOON, || first.agent.printed() == b"ready\n").await;
+        }
+        first.signal(Signal::SIGTERM);
+        eventually("it has begun to stop", SOON, || first.agent.log().contains("stopping")).await;
+        let begin = Instant::now();
+        first.signal(Signal::SIGTERM);
+        assert_eq!(first.agent.ended().await.code(), Some(code));
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(first.agent.programs(), [0; 0]);
+    }
+}
