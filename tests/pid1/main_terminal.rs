@@ -92,7 +92,7 @@ async fn the_terminal_is_given_back_on_every_way_out() {
     let mut seat = Seat::take(&["--keep"]).await;
     seat.types("exit 6\r", "exit").await;
     eventually("the terminal is as it was", SOON, || seat.screen.modes() == seat.cooked).await;
-    assert!(seat.log().contains("the main command has ended"), "{}", seat.log());
+    eventually("the log says so", SOON, || seat.log().contains("the main command has ended")).await;
     send(seat.pid(), Signal::SIGTERM as i32);
     assert_eq!(seat.screen.status().await, 6, "{}", seat.log());
 }
