@@ -1,7 +1,8 @@
 //! The main command: what the container is there for, beside the agent. Its exit is the agent's exit.
 //!
 //! On a terminal it runs on one of its own, and ours is raw: keys and sizes go there, its screen comes here. Else its
-//! stdin, stdout and stderr are copied. Nobody who reads what it prints too slowly is waited for by anybody but itself.
+//! stdin, stdout and stderr are copied; in the background of a terminal its input is empty. Who reads what it prints too
+//! slowly is waited for by nobody but itself.
 
 use std::ffi::OsString;
 
@@ -32,7 +33,8 @@ pub(super) struct MainCommand {
 impl MainCommand {
     /// Starts it where and as programs of the agent start.
     pub(super) fn start(engine: &Engine, args: Vec<OsString>) -> Result<MainCommand> {
-        let interactive = terminal::is_terminal() && !terminal::in_background();
+        let in_background = terminal::in_background();
+        let interactive = terminal::is_terminal() && !in_background;
         let io = if interactive { Io::Terminal(size()) } else { Io::Pipes { split_stderr: true } };
         let shown = args.first().cloned().unwrap_or_default();
         // Our terminal is what it shows itself on.
@@ -48,6 +50,10 @@ impl MainCommand {
         engine.set_main_command(process.clone());
         terminal::hear_signals().context("cannot listen for signals")?;
         info!(pid = process.pid(), "the main command runs");
+        if in_background {
+            // Reading our terminal would stop us, and all clients with us.
+            process.stdin().close();
+        }
         Ok(MainCommand { process, signals, raw })
     }
 
@@ -115,7 +121,7 @@ async fn copy(process: &Process, stream: Stream, mut out: impl AsyncWrite + Unpi
 /// Never ends: the end of the input is not the end of the command.
 async fn type_in(process: &Process) {
     let (mut stdin, input) = (tokio::io::stdin(), process.stdin());
-    loop {
+    while !input.closed() {
         input.room().await;
         let mut typed = BytesMut::with_capacity(CHUNK_BYTES);
         if !matches!(stdin.read_buf(&mut typed).await, Ok(1..)) {

@@ -96,3 +96,26 @@ async fn the_terminal_is_given_back_on_every_way_out() {
     send(seat.pid(), Signal::SIGTERM as i32);
     assert_eq!(seat.screen.status().await, 6, "{}", seat.log());
 }
+
+/// What reads a terminal from the background is stopped, and clients would be stopped with it.
+#[tokio::test]
+async fn in_the_background_the_agent_leaves_the_terminal_alone() {
+    let folder = TempDir::with_prefix("pid1-test-").unwrap();
+    let path = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
+    fs::create_dir(path("root")).unwrap();
+    let words = "exec env PS1='shell> ' PID1_CONFIG=/dev/null bash --norc --noprofile 2>&1";
+    let shell = ["sh", "-c", words];
+    let mut screen = Screen::of(&shell.map(PathBuf::from), path("log").as_ref());
+    screen.until("shell> ").await;
+    let line = format!(
+        "{} serve --listen 127.0.0.1:0 --root {} --state-dir {} -- sh -c 'cat; echo in''put-is-over; exec sleep 1000' &\r",
+        binary().display(),
+        path("root"),
+        path("state")
+    );
+    screen.type_in(line.as_bytes());
+    screen.until("input-is-over").await;
+    screen.type_in(b"jobs; kill %1; wait %1; echo st''atus $?\r");
+    let shown = screen.until("status 143").await;
+    assert!(shown.contains("Running") && !shown.contains("Stopped"), "{shown}");
+}
