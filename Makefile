@@ -7,6 +7,9 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # One binary for product tests and clients, as it is shipped: static, optimised.
 STATIC := target/$(TARGET)/release/pid1
+# Random numbers from the system call: where nothing is linked when it runs, the library that everybody uses does not
+# find the C library's and would need a /dev/urandom.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 
@@ -52,7 +55,7 @@ units: ## unit and service tests, and the examples in the docs
 
 # A target of its own, so that build scripts and macros are not linked statically too.
 static: ## the shipped binary
-	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static" \
+	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS='$(STATIC_FLAGS)' \
 	    cargo build --quiet --release --target $(TARGET) --bin pid1
 	@ls -l $(STATIC) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
