@@ -96,7 +96,6 @@ pub fn command() -> clap::Command {
 
 fn serve(args: ServeArgs) -> ExitCode {
     let run = |args: ServeArgs| {
-        log_to_stderr(&args.log)?;
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };

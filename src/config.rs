@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use hyper::http::Uri;
 use pid1_sdk::limits;
@@ -94,6 +95,10 @@ pub struct ServeArgs {
     /// Where this container lives now: clients are sent there (ws:// or wss://), and served here until they go
     #[arg(long, env = "PID1_MOVED_TO", value_name = "URL", value_parser = websocket_url)]
     moved_to: Option<String>,
+
+    /// As process 1, mount nothing: neither /proc, /dev, /dev/pts, /dev/shm, /tmp nor /run, where they are missing
+    #[arg(long, env = "PID1_NO_MOUNTS", value_parser = BoolishValueParser::new())]
+    pub(crate) no_mounts: bool,
 
     /// Run on when the main command has ended
     #[arg(long, env = "PID1_KEEP")]

@@ -1,6 +1,7 @@
 //! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
 
 pub(crate) mod foreground;
+pub(crate) mod mounts;
 pub(crate) mod plain;
 pub(crate) mod reaper;
 pub(crate) mod secrets;

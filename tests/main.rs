@@ -13,6 +13,7 @@
 mod access;
 mod alone;
 mod attach;
+mod bare;
 mod cli;
 mod contract;
 mod corpus;

@@ -7,9 +7,11 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 
 use super::{Cli, Verb};
 use crate::config::file;
+use crate::init::mounts;
 use crate::init::secrets::{self, Hidden};
 
-/// What was asked for. Ends the process for `--help` and for mistakes, as clap does.
+/// What was asked for; if that is to serve, the log is open. Ends the process for `--help` and for mistakes, as clap
+/// does.
 pub(super) fn command_line() -> Result<Cli> {
     let given: Vec<OsString> = std::env::args_os().collect();
     let hidden = secrets::take()?;
@@ -36,7 +38,10 @@ pub(super) fn command_line() -> Result<Cli> {
         _ => &mut cli.serve,
     };
     args.access.settle(&seen)?;
+    super::log_to_stderr(&args.log)?;
     if !anew {
+        // Before anything needs them: the agent finds its own file in /proc.
+        mounts::prepare(!args.no_mounts)?;
         secrets::hide(&given, &seen, args.access.secrets(), &settings, &args.secret_env)?;
     }
     Ok(cli)
