@@ -162,3 +162,31 @@ fn without_proc_it_says_what_to_do() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("the folder is not empty") && said.contains("there is no /proc"), "{said}");
 }
+
+/// What a shell says where there is none, once and in one line.
+#[tokio::test]
+async fn no_shell_is_one_clear_line() {
+    for (launch, words) in [
+        (Launch::new(), ["/bin/bash", "SHELL"]),
+        (Launch::new().env("SHELL", "/bin/gone"), ["/bin/gone", "SHELL"]),
+    ] {
+        let agent = launch.bare().start().await;
+        let mut peer = agent.client().await;
+        let shell = peer.open("shell", "").await;
+        let mut said = String::new();
+        peer.until("an error", |command| match &command.body {
+            Some(Body::Error(error)) if command.channel == shell => {
+                said.clone_from(error);
+                true
+            }
+            _ => false,
+        })
+        .await;
+        let process = peer.open("process", "").await;
+        let terminal = Some(ResizeTerm { rows: 24, cols: 80 });
+        let start = Body::ProcessStart(ProcessStart { terminal, ..ProcessStart::default() });
+        assert_eq!(peer.refused(process, start).await, said);
+        assert!(said.starts_with("there is no shell to open here") && said.lines().count() == 1, "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
