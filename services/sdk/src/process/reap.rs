@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, pidfd_open, wait, waitid};
 use tokio::io::Interest;
@@ -26,6 +26,16 @@ const CORE_DUMPED: i32 = 0x80;
 
 /// Ends when the child has been reaped, by whomever.
 pub(super) async fn watch(table: ProcessTable, pid: i32, pidfd: Arc<OwnedFd>) {
+    if let Some(score) = table.shared.config.child_oom_score {
+        // On a busy machine the child has run before its parent did, and started others.
+        let children = proc_fs::children_of(pid);
+        let alive =
+            rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec::default()));
+        // Else the pid may be another's by now.
+        if alive == Ok(0) {
+            proc_fs::set_oom_scores(children, score);
+        }
+    }
     if let Err(error) = died(pidfd.clone()).await {
         // The reactor is out of memory or watches: rare enough to spend a blocking thread on it.
         tracing::warn!(pid, %error, "a child cannot be watched by the reactor");
