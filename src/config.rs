@@ -101,7 +101,7 @@ pub struct ServeArgs {
     pub(crate) no_mounts: bool,
 
     /// Run on when the main command has ended
-    #[arg(long, env = "PID1_KEEP")]
+    #[arg(long, env = "PID1_KEEP", value_parser = BoolishValueParser::new())]
     keep: bool,
 
     /// The main command, run beside the agent: its end is the agent's end, its exit status the agent's
