@@ -172,16 +172,7 @@ async fn no_shell_is_one_clear_line() {
     ] {
         let agent = launch.bare().start().await;
         let mut peer = agent.client().await;
-        let shell = peer.open("shell", "").await;
-        let mut said = String::new();
-        peer.until("an error", |command| match &command.body {
-            Some(Body::Error(error)) if command.channel == shell => {
-                said.clone_from(error);
-                true
-            }
-            _ => false,
-        })
-        .await;
+        let said = peer.no_shell().await;
         let process = peer.open("process", "").await;
         let terminal = Some(ResizeTerm { rows: 24, cols: 80 });
         let start = Body::ProcessStart(ProcessStart { terminal, ..ProcessStart::default() });

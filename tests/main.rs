@@ -22,6 +22,7 @@ mod exec;
 mod fields;
 mod hostile;
 mod http;
+mod image;
 mod oom;
 mod pid1;
 mod services;

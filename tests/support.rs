@@ -16,6 +16,7 @@ mod screen;
 use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Launch, binary};
+pub use bare::{bare_root, copy};
 pub use http::{http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
 pub use proc_fs::{children, marked, named, raise_descriptor_limit, stopped, wrote_bytes};
