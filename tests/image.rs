@@ -34,7 +34,7 @@ impl Image {
         let missing = "passwd: missing files\ngroup: missing files\nhosts: missing files dns\n";
         fs::write(root.join("etc/nsswitch.conf"), missing).unwrap();
         // As container engines write them; nobody answers there.
-        fs::write(root.join("etc/hosts"), format!("127.0.0.1 {HOST}\n::1 {HOST}\n")).unwrap();
+        fs::write(root.join("etc/hosts"), format!("127.0.0.1 {HOST}\n")).unwrap();
         fs::write(root.join("etc/resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/work:/bin/sh\n").unwrap();
         for folder in ["work", "state"] {
