@@ -31,6 +31,7 @@ async fn programs_are_killed_before_the_agent() {
     for (text, count) in [("sleep 8901", 2), ("sleep 8902", 2), ("sleep 8903", 1)] {
         eventually(text, SOON, || named(&agent.programs(), text).len() == count).await;
     }
-    let scores: Vec<_> = agent.programs().into_iter().map(|pid| score(pid as u32)).collect();
-    assert_eq!(scores, [wanted; 6], "the agent's is {own}");
+    // On a busy machine some of them may have it a moment later.
+    let all = || agent.programs().into_iter().map(|pid| score(pid as u32)).eq([wanted; 6]);
+    eventually(&format!("all have {wanted}, the agent has {own}"), SOON, all).await;
 }

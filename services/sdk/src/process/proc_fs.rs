@@ -3,7 +3,8 @@
 //! What it deliberately does not do: signal anybody, or keep a picture longer than one look needs.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -65,7 +66,10 @@ pub(super) fn children_of(pid: i32) -> Vec<i32> {
 /// Sets how soon `pid` is killed when memory runs out; whom it starts from then on inherits that. One that is gone, or
 /// has become another user's, is left as it is.
 pub(super) fn set_oom_score(pid: i32, score: i32) {
-    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string());
+    // Not `fs::write`: to make a file, or to cut it, takes locks that this one does not need.
+    let file = File::options().write(true).open(format!("/proc/{pid}/oom_score_adj"));
+    // In one go, too: the sign alone would be no number.
+    let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
 }
 
 /// The same for those that `children`, and they in turn, have started before.
