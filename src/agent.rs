@@ -92,6 +92,7 @@ impl Serving<'_> {
                 state_dir: Some(self.state.path().to_owned()),
                 stop_grace: config.stop_grace,
                 child_nofile_soft: Some(self.child_nofile),
+                child_oom_score: init::outlast_programs(),
                 max_processes: config.max_processes,
                 ..TableConfig::default()
             },

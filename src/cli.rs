@@ -71,8 +71,8 @@ pub fn main() -> ExitCode {
     if let Some(role) = init::Role::of(&words) {
         return init::run(&role, &words);
     }
-    let cli = match parse::command_line() {
-        Ok(cli) => cli,
+    let (cli, _log) = match parse::command_line() {
+        Ok(parsed) => parsed,
         Err(error) => return fail(&format!("{error:#}"), EXIT_FAILED),
     };
     match cli.command {
@@ -97,7 +97,6 @@ pub fn command() -> clap::Command {
 
 fn serve(args: ServeArgs) -> ExitCode {
     let run = |args: ServeArgs| {
-        let _log = log::begin(&args.log)?;
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use hyper::http::Uri;
 use pid1_sdk::limits;
@@ -95,8 +96,12 @@ pub struct ServeArgs {
     #[arg(long, env = "PID1_MOVED_TO", value_name = "URL", value_parser = websocket_url)]
     moved_to: Option<String>,
 
+    /// As process 1, mount nothing: neither /proc, /dev, /dev/pts, /dev/shm, /tmp nor /run, where they are missing
+    #[arg(long, env = "PID1_NO_MOUNTS", value_parser = BoolishValueParser::new())]
+    pub(crate) no_mounts: bool,
+
     /// Run on when the main command has ended
-    #[arg(long, env = "PID1_KEEP")]
+    #[arg(long, env = "PID1_KEEP", value_parser = BoolishValueParser::new())]
     keep: bool,
 
     /// The main command, run beside the agent: its end is the agent's end, its exit status the agent's

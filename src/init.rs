@@ -1,18 +1,34 @@
-//! What the agent does to its own process before anything else: signals it answers, descriptors it may open.
+//! What the agent does to its own process before anything else: signals it answers, descriptors it may open, when it is
+//! killed for memory.
 
 pub(crate) mod foreground;
+pub(crate) mod mounts;
 pub(crate) mod plain;
 pub(crate) mod reaper;
 pub(crate) mod secrets;
 pub(crate) mod sys;
 
+use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+use tracing::debug;
+
+/// Where a process says how soon it is killed when memory runs out: -1000 for never, up to 1000.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// After everything else; not never, should it be the agent itself that eats the memory.
+const OOM_SCORE_OF_THE_AGENT: i32 = -900;
+
+/// A program's score is above the agent's by so much at least: a tenth of all memory, more than the agent ever takes.
+const OOM_SCORE_STEP: i32 = 100;
+
+const OOM_SCORE_MAX: i32 = 1000;
 
 /// The signals that end the agent in order.
 pub(crate) struct Ending {
@@ -82,7 +98,7 @@ impl Forwarded {
 
 /// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
 pub(crate) fn is_ignored(wanted: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // The mask's lowest bit is signal 1.
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
@@ -97,4 +113,19 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(soft)
+}
+
+/// When memory runs out, programs are killed first, and the agent last: without it nobody could reach the container any
+/// more. Gives back the score of programs, which is what the agent was given, or a step above what it has.
+pub(crate) fn outlast_programs() -> Option<i32> {
+    let score = || fs::read_to_string(OOM_SCORE).ok()?.trim().parse::<i32>().ok();
+    let given = score()?;
+    let may_try = std::process::id() == 1 || geteuid().is_root();
+    if may_try
+        && given > OOM_SCORE_OF_THE_AGENT
+        && let Err(error) = fs::write(OOM_SCORE, OOM_SCORE_OF_THE_AGENT.to_string())
+    {
+        debug!(error = %error, "the agent's score stays: only CAP_SYS_RESOURCE lowers it");
+    }
+    Some(given.max(score()? + OOM_SCORE_STEP).min(OOM_SCORE_MAX))
 }

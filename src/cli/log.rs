@@ -15,8 +15,11 @@ use crate::config::{LogArgs, LogFormat};
 /// Lines that wait for a reader; some 100 bytes each.
 const QUEUED_LINES: usize = 16 << 10;
 
-/// Begins to log. What is queued is written, if it can be, when the guard is dropped.
-pub(super) fn begin(args: &LogArgs) -> Result<WorkerGuard> {
+/// What is queued is written, if it can be, when this is dropped.
+pub(super) type Log = WorkerGuard;
+
+/// Begins to log.
+pub(super) fn begin(args: &LogArgs) -> Result<Log> {
     let filter =
         EnvFilter::try_new(&args.log).map_err(|error| anyhow!("cannot use --log {}: {error}", args.log))?;
     let (queue, guard) = NonBlockingBuilder::default()

@@ -54,3 +54,15 @@ async fn folder_environment_and_arguments_are_as_given() {
         running.until("|--x and stdin", 1).await;
     }
 }
+
+/// Nor is the command killed sooner for want of memory than it would be alone.
+#[tokio::test]
+async fn what_is_killed_for_memory_is_not_changed() {
+    let show = "cat /proc/self/oom_score_adj";
+    let expected = bare(&["choom", "-n", "321", "--"], show);
+    assert_eq!(expected, "321");
+    for init in ALL {
+        let under = Under::new(init).prefix(&["choom", "-n", "321", "--"]);
+        assert_eq!(under.run(show).await.1, expected, "{init:?}");
+    }
+}

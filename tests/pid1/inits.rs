@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+pub use crate::support::children;
 use crate::support::{LATE, SOON, binary, eventually, marked};
 
 /// Who runs the command.
@@ -269,11 +270,6 @@ pub fn end_marked(folder: &Path) {
 pub fn send(pid: i32, number: i32) {
     let status = Command::new("sh").args(["-c", &format!("kill -{number} {pid}")]).status().unwrap();
     assert!(status.success(), "kill -{number} {pid}");
-}
-
-pub fn children(pid: i32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// A field of its `status`, such as `SigIgn`.

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use pid1::client::{Address, Client};
 use tempfile::TempDir;
 
+use super::bare::{bare_root, copy, in_bare_root};
 use super::{Peer, SOON, eventually, marked, proc_fs, within};
 
 /// What shells read when they start: a prompt that can be waited for, and nothing in colour.
@@ -44,6 +45,8 @@ pub struct Launch {
     env: Vec<(String, String)>,
     through: Vec<String>,
     confined: bool,
+    /// What `unshare` gets on top.
+    bare: Option<&'static [&'static str]>,
     processes: Option<u32>,
     home: Arc<TempDir>,
     mark: String,
@@ -57,6 +60,7 @@ impl Launch {
             env: Vec::new(),
             through: Vec::new(),
             confined: false,
+            bare: None,
             processes: None,
             home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
             mark: format!("{}-{number}", std::process::id()),
@@ -95,6 +99,25 @@ impl Launch {
         self
     }
 
+    /// As process 1 of namespaces of its own, in a root filesystem that holds the binary and what the test puts into
+    /// [`Launch::bare_root`]. Needs root.
+    pub fn bare(self) -> Launch {
+        self.bare_with(&[])
+    }
+
+    /// The same with further flags of `unshare`.
+    pub fn bare_with(mut self, flags: &'static [&'static str]) -> Launch {
+        self.bare = Some(flags);
+        bare_root(&self.bare_root());
+        fs::create_dir(self.bare_root().join("root")).unwrap();
+        self
+    }
+
+    /// The root filesystem of a bare launch.
+    pub fn bare_root(&self) -> PathBuf {
+        self.home().join("bare")
+    }
+
     /// As an ordinary user of its own, who may have so many processes and threads. Needs root.
     pub fn processes(mut self, most: u32) -> Launch {
         self.processes = Some(most);
@@ -114,6 +137,7 @@ impl Launch {
         fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
         let mut command = match &self.through[..] {
             [] if self.confined => self.confinement(),
+            [] if self.bare.is_some() => in_bare_root(&self.bare_root(), self.bare.unwrap()),
             [] if self.processes.is_some() => self.limited_user(),
             [] => Command::new(binary()),
             [first, more @ ..] => {
@@ -123,7 +147,8 @@ impl Launch {
             }
         };
         command.arg("serve");
-        let folder = |name: &str| self.home().join(name).into_os_string();
+        let place = if self.bare.is_some() { Path::new("/") } else { self.home() };
+        let folder = |name: &str| place.join(name).into_os_string();
         for (flag, value) in
             [("--listen", "127.0.0.1:0".into()), ("--root", folder("root")), ("--state-dir", folder("state"))]
         {
@@ -138,12 +163,14 @@ impl Launch {
             .env("HOME", self.home().join("home"))
             .env("LANG", "C.UTF-8")
             .env("RUST_BACKTRACE", "1")
-            // Not the machine's own settings.
-            .env("PID1_CONFIG", "/dev/null")
             .env(MARK, &self.mark)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
             .stdin(Stdio::null());
+        if self.bare.is_none() && !self.env.iter().any(|(name, _)| name == "PID1_CONFIG") {
+            // Not the machine's own settings.
+            command.env("PID1_CONFIG", "/dev/null");
+        }
         command
     }
 
@@ -176,14 +203,11 @@ impl Launch {
 
     /// Of the binary, for users who may not reach the original.
     fn copy(&self) -> PathBuf {
-        let copy = self.home().join("pid1");
+        let to = self.home().join("pid1");
         // One that still runs cannot be written to.
-        let _ = fs::remove_file(&copy);
-        // Not by ourselves: a program that another test starts meanwhile inherits our open file for a moment, and what
-        // is open for writing cannot be executed.
-        assert!(Command::new("cp").arg(binary()).arg(&copy).status().unwrap().success());
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-        copy
+        let _ = fs::remove_file(&to);
+        copy(&binary(), &to);
+        to
     }
 
     /// Runs it expecting that it does not serve; its status and what it said on stderr.

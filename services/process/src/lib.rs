@@ -164,7 +164,7 @@ impl Programs {
         self.must_be_free()?;
         let mut args: Vec<OsString> = request.args.into_iter().map(OsString::from).collect();
         if args.is_empty() && request.terminal.is_some() {
-            args.push(ch.engine().shell());
+            args.push(ch.engine().shell()?);
         }
         if args.is_empty() {
             return Err(Error::new("process: args is empty: nothing to run"));

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::error::{Error, Result, printable};
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
+
+/// Where a shell is, the first that is there.
+const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 
 /// What an engine is made from.
 #[derive(Debug)]
@@ -151,14 +155,28 @@ impl Engine {
     }
 
     /// The shell that people get here: the container's own choice, else what is there.
-    pub fn shell(&self) -> OsString {
-        match self.variable("SHELL") {
-            Some(path) if !path.is_empty() => path.to_owned(),
-            _ => {
-                let usual = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
-                usual.into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/sh").into()
+    ///
+    /// # Errors
+    /// If there is none, as in images that hold one program and nothing else.
+    pub fn shell(&self) -> Result<OsString> {
+        if let Some(chosen) = self.variable("SHELL").filter(|path| !path.is_empty()) {
+            let path = Path::new(chosen);
+            if path.is_absolute() && !path.exists() {
+                return Err(Error::new(format!(
+                    "there is no shell to open here: the container's variable SHELL names {}, which is not there",
+                    printable(&chosen.to_string_lossy())
+                )));
             }
+            return Ok(chosen.to_owned());
         }
+        let found = SHELLS.into_iter().find(|path| Path::new(path).exists());
+        found.map(OsString::from).ok_or_else(|| {
+            Error::new(format!(
+                "there is no shell to open here, neither {}: put one into the image, name another in the \
+                 container's variable SHELL, or run programs without one",
+                SHELLS.join(" nor ")
+            ))
+        })
     }
 
     /// The container's value of an environment variable.

@@ -3,7 +3,8 @@
 //! What it deliberately does not do: signal anybody, or keep a picture longer than one look needs.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -52,10 +53,31 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
 /// The children that this process has.
 pub(super) fn children() -> Vec<Identity> {
     // Those that a process had before it became this program belong to its first thread.
-    let path = format!("/proc/self/task/{}/children", std::process::id());
-    let pids = std::fs::read_to_string(path).unwrap_or_default();
-    let pids = pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
-    pids.filter_map(|pid| stat(pid).map(|stat| stat.identity)).collect()
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    children_of(own).into_iter().filter_map(|pid| stat(pid).map(|stat| stat.identity)).collect()
+}
+
+/// The children that the first thread of `pid` has.
+pub(super) fn children_of(pid: i32) -> Vec<i32> {
+    let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Sets how soon `pid` is killed when memory runs out; whom it starts from then on inherits that. One that is gone, or
+/// has become another user's, is left as it is.
+pub(super) fn set_oom_score(pid: i32, score: i32) {
+    // Not `fs::write`: to make a file, or to cut it, takes locks that this one does not need.
+    let file = File::options().write(true).open(format!("/proc/{pid}/oom_score_adj"));
+    // In one go, too: the sign alone would be no number.
+    let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
+}
+
+/// The same for those that `children`, and they in turn, have started before.
+pub(super) fn set_oom_scores(children: Vec<i32>, score: i32) {
+    for child in children {
+        set_oom_score(child, score);
+        set_oom_scores(children_of(child), score);
+    }
 }
 
 /// Tells this boot from any other.

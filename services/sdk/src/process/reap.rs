@@ -8,9 +8,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, pidfd_open, wait, waitid};
 use tokio::io::Interest;
@@ -24,9 +26,28 @@ use super::table::ProcessTable;
 /// The bit of a wait status that tells of a core dump.
 const CORE_DUMPED: i32 = 0x80;
 
+/// On a busy machine a child may have run before its parent did, and started others before it had its own score. After
+/// so long they are looked for: who ends sooner, as most do, need not pay for that, nor take much memory.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// Ends when the child has been reaped, by whomever.
 pub(super) async fn watch(table: ProcessTable, pid: i32, pidfd: Arc<OwnedFd>) {
-    if let Err(error) = died(pidfd.clone()).await {
+    let mut dead = pin!(died(pidfd.clone()));
+    let early = tokio::time::timeout(SETTLED, &mut dead).await;
+    if let (Err(_still_runs), Some(score)) = (&early, table.shared.config.child_oom_score) {
+        let children = proc_fs::children_of(pid);
+        let alive =
+            rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec::default()));
+        // Else the pid may be another's by now.
+        if alive == Ok(0) {
+            proc_fs::set_oom_scores(children, score);
+        }
+    }
+    let dead = match early {
+        Ok(result) => result,
+        Err(_still_runs) => dead.await,
+    };
+    if let Err(error) = dead {
         // The reactor is out of memory or watches: rare enough to spend a blocking thread on it.
         tracing::warn!(pid, %error, "a child cannot be watched by the reactor");
         let blocking = move || {

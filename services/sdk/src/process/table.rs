@@ -21,7 +21,7 @@ use super::handle::{Inner, Process, Stop};
 use super::lock;
 use super::log::OutputLog;
 use super::plumbing::{self, ChildEnds};
-use super::proc_fs::{Identity, Scans};
+use super::proc_fs::{self, Identity, Scans};
 use super::pump::Pump;
 use super::record::Record;
 use super::spawn::{self, Order};
@@ -41,6 +41,8 @@ pub struct TableConfig {
     pub stop_grace: Duration,
     /// The soft limit on open descriptors that programs get, if the agent has raised its own.
     pub child_nofile_soft: Option<u64>,
+    /// How soon programs are killed when memory runs out (`oom_score_adj`), if not as soon as the agent.
+    pub child_oom_score: Option<i32>,
     /// Live programs at a time.
     pub max_processes: usize,
     /// Exited programs that stay listed although nobody holds them.
@@ -53,6 +55,7 @@ impl Default for TableConfig {
             state_dir: None,
             stop_grace: STOP_GRACE,
             child_nofile_soft: None,
+            child_oom_score: None,
             max_processes: MAX_PROCESSES,
             exited_kept: EXITED_KEPT,
         }
@@ -182,6 +185,9 @@ impl ProcessTable {
             let mut state = lock(&table.state);
             state.may_start(table.config.max_processes)?;
             let pid = spawn::spawn(&order).map_err(|reason| prepared.refused(reason))?;
+            if let Some(score) = table.config.child_oom_score {
+                proc_fs::set_oom_score(pid.as_raw_nonzero().get(), score);
+            }
             let (leader, pidfd) = reap::register(pid)?;
             state.last_id += 1;
             inner.id = ProcessId(state.last_id);
