@@ -109,7 +109,9 @@ impl<'a> Family<'a> {
     /// Looks who is there and sends each of them `signals`; None if /proc cannot be read.
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
-        let members = snapshot.family(self.leader, self.kinship, &mut self.known);
+        let mut members = snapshot.family(self.leader, self.kinship, &mut self.known);
+        // Parents before their children: a shell whose program was ended first would go on with its next command.
+        members.sort_unstable_by_key(|member| (member.start, member.pid));
         let work = move || {
             let count = members.len();
             let handles = members.into_iter().filter_map(|member| reach(member, signals));
