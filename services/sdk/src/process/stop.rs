@@ -110,8 +110,11 @@ impl<'a> Family<'a> {
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
         let mut members = snapshot.family(self.leader, self.kinship, &mut self.known);
-        // Parents before their children: a shell whose program was ended first would go on with its next command.
-        members.sort_unstable_by_key(|member| (member.start, member.pid));
+        if signals == self.soft_signals() {
+            // Parents before their children, as far as start times tell: a shell whose program was ended first would go on
+            // with its next command. Not so to kill: what multiplies is killed in no order.
+            members.sort_unstable_by_key(|member| (member.start, member.pid));
+        }
         let work = move || {
             let count = members.len();
             let handles = members.into_iter().filter_map(|member| reach(member, signals));
