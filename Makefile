@@ -35,6 +35,8 @@ test: ## everything, on a fresh machine
 
 lint: ## format, clippy, which holds the invariants, and the docs
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
@@ -93,6 +95,6 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60); TARGETS=NAME for one
 ifeq ($(firstword $(MAKECMDGOALS)),new-service)
 ifneq ($(origin NAME),command line)
 override NAME := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
-$(eval $(NAME):;@:)
+$(eval $(filter-out new-service,$(NAME)):;@:)
 endif
 endif
