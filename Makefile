@@ -15,14 +15,6 @@ export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help run check test lint units static image-check product clients guide tools bench soak fuzz new-service
 
-# The name after `make new-service` is no target of its own.
-ifeq ($(firstword $(MAKECMDGOALS)),new-service)
-ifneq ($(origin NAME),command line)
-override NAME := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
-$(eval $(NAME):;@:)
-endif
-endif
-
 help: ## these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
@@ -47,6 +39,8 @@ test: ## everything, on a fresh machine
 
 lint: ## format, clippy, which holds the invariants, and the docs
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
@@ -107,3 +101,11 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60); TARGETS=NAME for one
 	    .ci/stage "fuzz $$target" cargo +nightly fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target \
 	        -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1 -verbosity=0; \
 	done
+
+# The name after `make new-service` is nothing to make, not even `run`: so this stands behind all targets.
+ifeq ($(firstword $(MAKECMDGOALS)),new-service)
+ifneq ($(origin NAME),command line)
+override NAME := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+$(eval $(filter-out new-service,$(NAME)):;@:)
+endif
+endif

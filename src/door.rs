@@ -36,6 +36,12 @@ use strangers::Strangers;
 /// Connections that wait in the kernel: a burst of clients that all come back after a restart.
 const BACKLOG: u32 = 4096;
 
+/// How long a crowd may take to leave before what it used is looked for.
+const CROWD_SETTLES: Duration = Duration::from_secs(1);
+
+/// Between two searches: whoever needs memory waits while one goes on.
+const GIVE_BACK_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long to wait when the machine has no descriptors left: accepting at once again would only burn the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -127,9 +133,16 @@ impl Doors {
     /// Gives the memory of a crowd that has left back to the system, for as long as the agent runs.
     pub async fn give_back_memory(self: Arc<Self>) {
         let engine = self.router.engine();
-        while engine.stopping().run_until_cancelled(self.sessions.crowd_has_left()).await.is_some() {
-            let _ = engine.runtimes().spawn_blocking(sys::give_back_memory).await;
-        }
+        let give_back = async {
+            loop {
+                self.sessions.crowd_has_left().await;
+                // The rest of it may be leaving still.
+                tokio::time::sleep(CROWD_SETTLES).await;
+                let _ = engine.runtimes().spawn_blocking(sys::give_back_memory).await;
+                tokio::time::sleep(GIVE_BACK_PAUSE).await;
+            }
+        };
+        engine.stopping().run_until_cancelled(give_back).await;
     }
 
     /// Takes the socket over to the runtime that serves it.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Made by git, by tools, or by an agent that runs here; nobody writes in them.
-const SKIPPED: &[&str] = &[".git", "target", "node_modules", "dist", ".pid1"];
+const SKIPPED: &[&str] = &[".git", "target", "node_modules", "dist", ".pid1", "found", "artifacts"];
 /// A file that needs more has more than one subject.
 const MAX_LINES: usize = 400;
 /// As many files may hold unsafe code: what they do can then be reviewed in one sitting.

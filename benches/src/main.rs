@@ -43,8 +43,8 @@ struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Put the table into this file, between its marker comments, and the pictures into `plots/` beside it; only with all rows and
-    /// no --quick
+    /// Put the table into this file, between its marker comments, and the pictures into `plots/` beside it; only with
+    /// all rows and no --quick
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "benches/README.md")]
     write: Option<PathBuf>,
 
@@ -62,6 +62,9 @@ fn main() -> Result<()> {
     let chosen = rows::choose(&args.rows)?;
     if args.write.is_some() && (args.quick || !args.rows.is_empty()) {
         bail!("--write is for whole, full runs: the table must not mix days or sizes");
+    }
+    if args.plots.is_some() && args.quick {
+        bail!("--plots is for full runs: pictures of small sizes tell nothing");
     }
     let setup = Setup::new(args.rounds, args.quick)?;
     let mut out = std::io::stdout();

@@ -19,7 +19,7 @@ pub const COLUMNS: &str = "\
 /// The unit of what is counted, in whole numbers.
 pub const COUNT: &str = "";
 
-/// What a row promises (`PERFORMANCE.md`, section 2). Judged by the median.
+/// What a row promises. Judged by the median.
 #[derive(Clone, Copy)]
 pub enum Target {
     /// Ours is at most this many times the limit.

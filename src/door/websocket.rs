@@ -24,7 +24,7 @@ use pid1_sdk::api::{
 };
 use pid1_sdk::outbox::{Ended, Outbox};
 use pid1_sdk::wire::{self, Target};
-use pid1_sdk::{ChannelId, limits};
+use pid1_sdk::{ChannelId, SessionId, limits};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -40,7 +40,6 @@ use super::strangers::Place;
 use super::{Doors, HEAD_BYTES};
 use crate::auth::{Admission, Refused};
 use crate::session::Session;
-use crate::sessions::Entry;
 use meter::Meter;
 
 /// WebSocket close codes, as registered.
@@ -53,7 +52,8 @@ const CLOSE_TOO_BIG: u16 = 1009;
 const CLOSE_FIREWALL: u16 = 4000;
 const CLOSE_TRY_ANOTHER: u16 = 4001;
 
-/// The library's default of 128 KiB costs every idle connection that much; with 4 KiB it is about 7 KiB.
+/// The library's default of 128 KiB costs every idle connection that much; this is most of what
+/// one costs here.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// A ping without payload, framed.
@@ -172,11 +172,10 @@ async fn connected(
     place.identified();
     let who = &admission.identity;
     let span = info_span!("session", session = id.0, role = %who.role, user = who.name);
-    let entry = doors.sessions.enter(id, outbox.clone());
     let runtimes = doors.router.engine().runtimes().clone();
     // A task of its own: this one stays as large as all that it takes to get here.
     let written = runtimes.spawn(writing);
-    runtimes.spawn(run(doors, frames, written, outbox, activity, (entry, admission)).instrument(span));
+    runtimes.spawn(run(doors, frames, written, outbox, activity, (id, admission)).instrument(span));
 }
 
 type Frames = WebSocketStream<Meter>;
@@ -188,8 +187,10 @@ async fn run(
     written: JoinHandle<io::Result<()>>,
     outbox: Arc<Outbox>,
     activity: meter::Activity,
-    (entry, admission): (Entry, Admission),
+    (id, admission): (SessionId, Admission),
 ) {
+    // No wait from here to `boot`: what is told to all sessions must not come before that.
+    let entry = doors.sessions.enter(id, outbox.clone());
     let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
     let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth, census);
     info!("session begins");

@@ -15,7 +15,8 @@ pub(crate) fn wake_patiently() -> io::Result<()> {
 }
 
 /// Gives memory that was freed back to the system. The allocator does that by itself only at the end of its heap, where
-/// something always lives; elsewhere it keeps what a crowd has used for the next crowd. Takes some milliseconds.
+/// something always lives; elsewhere it keeps what a crowd has used for the next crowd. Takes some milliseconds for each
+/// 100 MB, in which threads that need memory wait.
 pub(crate) fn give_back_memory() {
     // SAFETY: it touches free memory only, under the allocator's own locks.
     let _ = unsafe { libc::malloc_trim(0) };

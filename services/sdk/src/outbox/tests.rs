@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use futures_util::FutureExt;
 
 const A: ChannelId = ChannelId(1);
 const B: ChannelId = ChannelId(2);
@@ -52,6 +53,21 @@ async fn a_channel_that_others_end_says_everything_before_its_farewell() {
     outbox.open_lane(B, text("opened"));
     outbox.close_lane(B, text("closed"));
     assert_eq!(drain(&outbox).await, ["opened", "closed"], "with nothing queued");
+}
+
+#[tokio::test]
+async fn what_is_said_in_one_turn_goes_out_together() {
+    let outbox = Outbox::new(1024);
+    let mut batch = Batch::default();
+    {
+        let mut next = std::pin::pin!(outbox.next_batch(&mut batch));
+        assert_eq!(next.as_mut().now_or_never(), None, "there is nothing yet");
+        outbox.push(ChannelId::CONTROL, text("one"));
+        assert_eq!(next.as_mut().now_or_never(), None, "whoever is at work goes first");
+        outbox.push(ChannelId::CONTROL, text("two"));
+        assert!(next.await);
+    }
+    assert_eq!(batch.frames.len(), 2);
 }
 
 #[tokio::test]

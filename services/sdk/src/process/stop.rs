@@ -134,10 +134,15 @@ impl<'a> Family<'a> {
     /// Looks who is there and sends each of them `signals`; None if /proc cannot be read.
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
-        let members = match &mut self.who {
+        let mut members = match &mut self.who {
             Who::Kin { leader, kinship, known } => snapshot.family(*leader, *kinship, known),
             Who::Rest { strangers } => snapshot.rest(strangers),
         };
+        if signals == self.soft_signals() {
+            // Parents before their children, as far as start times tell: a shell whose program was ended first would go on
+            // with its next command. Not so to kill: what multiplies is killed in no order.
+            members.sort_unstable_by_key(|member| (member.start, member.pid));
+        }
         let work = move || {
             let count = members.len();
             let handles = members.into_iter().filter_map(|member| reach(member, signals));
