@@ -1,8 +1,9 @@
 //! The real binary, started for one test and ended with it.
 
+mod users;
+
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 use pid1::client::{Address, Client};
 use tempfile::TempDir;
 
-use super::bare::{bare_root, copy, in_bare_root};
+use super::bare::{bare_root, in_bare_root};
 use super::{Peer, SOON, eventually, marked, proc_fs, within};
 
 /// What shells read when they start: a prompt that can be waited for, and nothing in colour.
@@ -21,12 +22,6 @@ const BASHRC: &str = "PS1='test> '\nbind 'set enable-bracketed-paste off'\n";
 
 /// Every program of a test's agent inherits this, so it can be found wherever it goes.
 const MARK: &str = "TEST_MARK";
-
-/// An ordinary user.
-const NOBODY: u32 = 65534;
-
-/// Another, who has no process but an agent's.
-const SOMEBODY: u32 = 65500;
 
 /// What starts whatever follows as process 1.
 const FIRST: [&str; 6] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
@@ -172,42 +167,6 @@ impl Launch {
             command.env("PID1_CONFIG", "/dev/null");
         }
         command
-    }
-
-    /// What runs the binary as process 1 and as `nobody`.
-    fn confinement(&self) -> Command {
-        let mut command = Command::new(FIRST[0]);
-        command.args(&FIRST[1..]).arg("setpriv");
-        self.as_user(&mut command, NOBODY).arg("--").arg(self.copy());
-        command
-    }
-
-    /// What runs it as somebody who may have only so many processes.
-    fn limited_user(&self) -> Command {
-        let limit = format!("--nproc={}", self.processes.unwrap());
-        let mut command = Command::new("setpriv");
-        self.as_user(&mut command, SOMEBODY).args(["--", "prlimit", &limit, "--"]).arg(self.copy());
-        command
-    }
-
-    /// Hands the folders over to `user`, whom `setpriv` is to become.
-    fn as_user<'a>(&self, setpriv: &'a mut Command, user: u32) -> &'a mut Command {
-        fs::set_permissions(self.home(), fs::Permissions::from_mode(0o755)).unwrap();
-        for folder in ["root", "home", "state"] {
-            fs::create_dir_all(self.home().join(folder)).unwrap();
-            chown(self.home().join(folder), Some(user), Some(user)).unwrap();
-        }
-        let user = user.to_string();
-        setpriv.args(["--reuid", &user, "--regid", &user, "--clear-groups"])
-    }
-
-    /// Of the binary, for users who may not reach the original.
-    fn copy(&self) -> PathBuf {
-        let to = self.home().join("pid1");
-        // One that still runs cannot be written to.
-        let _ = fs::remove_file(&to);
-        copy(&binary(), &to);
-        to
     }
 
     /// Runs it expecting that it does not serve; its status and what it said on stderr.
