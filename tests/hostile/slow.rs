@@ -55,7 +55,7 @@ async fn one_stuck_member_of_a_flooding_shell_is_skipped_and_brought_back() {
     eprintln!("{alone:.0} MB/s alone, {beside_it:.0} MB/s beside a stuck member");
     assert!(agent.rss_bytes() < half + SLACK_BYTES, "{} -> {}", half >> 20, agent.rss_bytes() >> 20);
     // The aim is nine tenths; this is for a machine that does something else as well.
-    assert!(beside_it > alone / 10.0, "{beside_it} MB/s beside a stuck member, {alone} MB/s alone");
+    assert!(beside_it > alone / 4.0, "{beside_it} MB/s beside a stuck member, {alone} MB/s alone");
 
     reader.type_in(shell, "\x03").await;
     let mut text = String::new();
