@@ -16,6 +16,7 @@ use std::task::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
+use pid1_sdk::process::SignalNumber;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tracing::debug;
 
@@ -61,7 +62,7 @@ impl Ending {
 }
 
 /// Signals that are for the main command alone.
-pub(crate) struct Forwarded(Vec<(Signal, Listener)>);
+pub(crate) struct Forwarded(Vec<(SignalNumber, Listener)>);
 
 impl Forwarded {
     /// From here on they do nothing to the agent.
@@ -80,13 +81,15 @@ impl Forwarded {
             Signal::SIGIO,
             Signal::SIGPWR,
         ];
-        let wanted = signals.into_iter().filter(|wanted| !is_ignored(*wanted));
-        let watched = wanted.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted as i32))?)));
+        let real_time = SignalNumber::real_time().filter_map(SignalNumber::new);
+        let wanted = signals.into_iter().map(SignalNumber::from).chain(real_time);
+        let watched = wanted.filter(|wanted| !is_ignored(*wanted));
+        let watched = watched.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted.get()))?)));
         watched.collect::<io::Result<_>>().map(Forwarded)
     }
 
     /// Waits for one of them.
-    pub(crate) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> SignalNumber {
         poll_fn(|cx| {
             let mut watched = self.0.iter_mut();
             let came = watched.find_map(|(it, stream)| stream.poll_recv(cx).is_ready().then_some(*it));
@@ -97,12 +100,12 @@ impl Forwarded {
 }
 
 /// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
-pub(crate) fn is_ignored(wanted: Signal) -> bool {
+pub(crate) fn is_ignored(wanted: impl Into<SignalNumber>) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // The mask's lowest bit is signal 1.
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (wanted as i32 - 1) & 1 == 1
+    mask >> (wanted.into().get() - 1) & 1 == 1
 }
 
 /// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives

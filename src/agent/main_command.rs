@@ -74,7 +74,9 @@ impl MainCommand {
                 let signal = self.signals.next().await;
                 match signal {
                     // It has ended if that fails.
-                    Signal::SIGWINCH if self.raw.is_some() => drop(process.resize(size())),
+                    resized if resized == Signal::SIGWINCH.into() && self.raw.is_some() => {
+                        drop(process.resize(size()));
+                    }
                     signal => drop(process.signal(signal)),
                 }
             }

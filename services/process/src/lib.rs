@@ -24,7 +24,9 @@ use pid1_sdk::api::{
     ProcessStdinTaken, ResizeTerm, command::Body, process_attach::Target,
 };
 use pid1_sdk::channel::Timer;
-use pid1_sdk::process::{Io, Keep, Process, ProcessId, Signal, Stdin, StdinError, StopCause, WindowSize};
+use pid1_sdk::process::{
+    Io, Keep, Process, ProcessId, SignalNumber, Stdin, StdinError, StopCause, WindowSize,
+};
 use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, limits, unsupported};
 
 use feed::{Feed, Position};
@@ -88,8 +90,8 @@ impl Service for Programs {
             Body::ProcessAttach(request) => self.attach_to(ch, from, request),
             Body::ProcessStdin(input) => self.type_in(ch, from, input),
             Body::ProcessSignal(request) => {
-                let signal = Signal::try_from(request.signal)
-                    .map_err(|_| Error::new(format!("process: there is no signal {}", request.signal)))?;
+                let signal = SignalNumber::new(request.signal)
+                    .ok_or_else(|| Error::new(format!("process: there is no signal {}", request.signal)))?;
                 let process = self.process()?;
                 let sent = if process.terminal() {
                     process.signal_foreground(signal)

@@ -46,7 +46,7 @@ pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
             // Without /proc only the group can be reached, and only while its leader is ours.
             None => {
                 for signal in soft {
-                    let _ = table.signal_group(inner, *signal);
+                    let _ = table.signal_group(inner, (*signal).into());
                 }
                 tokio::select! {
                     _ = timeout_at(deadline, process.exited()) => {}
@@ -56,7 +56,7 @@ pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
         }
     }
     if !family.kill().await {
-        let _ = table.signal_group(inner, Signal::SIGKILL);
+        let _ = table.signal_group(inner, Signal::SIGKILL.into());
     }
     // Dead by now, unless it sits in the kernel; its own watcher reaps it, whenever that is.
     if timeout_at(Instant::now() + KILL_WAIT, process.exited()).await.is_err() {

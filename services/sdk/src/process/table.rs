@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use super::plumbing::{self, ChildEnds};
 use super::proc_fs::{self, Identity, Scans};
 use super::pump::Pump;
 use super::record::Record;
+use super::signal::SignalNumber;
 use super::spawn::{self, Order};
 use super::spec::{Keep, ProcessId, Spec};
 use super::start::Prepared;
@@ -301,21 +302,20 @@ impl Table {
         drop(evicted);
     }
 
-    pub(super) fn signal_group(&self, inner: &Inner, signal: Signal) -> Result<(), SignalError> {
+    pub(super) fn signal_group(&self, inner: &Inner, signal: SignalNumber) -> Result<(), SignalError> {
         let pid = inner.leader.pid;
         // Under the lock the leader, dead or alive, keeps its pid, so the group cannot be another's.
         let state = lock(&self.state);
         let live = state.live.get(&pid).filter(|live| live.process.id() == inner.id);
-        let Some(live) = live else {
+        if live.is_none() {
             return Err(SignalError::Exited { pid });
-        };
-        match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), signal) {
-            // It has moved to another group, which only a program that is not a session leader can do.
-            Err(nix::errno::Errno::ESRCH) => {
-                stop::send(&*live.pidfd, signal).map_err(|reason| SignalError::System { pid, reason })
-            }
-            other => other.map_err(|reason| SignalError::System { pid, reason }),
         }
+        let sent = match spawn::send(-pid, signal.get()) {
+            // It has moved to another group, which only a program that is not a session leader can do.
+            Err(Errno::ESRCH) => spawn::send(pid, signal.get()),
+            other => other,
+        };
+        sent.map_err(|reason| SignalError::System { pid, reason })
     }
 
     pub(super) fn begin_stop(self: &Arc<Self>, process: &Process, cause: StopCause, without_grace: bool) {
