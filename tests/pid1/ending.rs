@@ -1,12 +1,13 @@
 //! How process 1 ends: all who listen are told, all who run are asked, in time, whatever they do.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use pid1_sdk::api::{command::Body, container_state};
 
 use super::first::{First, daemon, exec, run_script, witness};
-use crate::support::{HEAVY, LATE, Raw, SOON, eventually, named, size, within};
+use crate::support::{HEAVY, LATE, Raw, SOON, Screen, eventually, named, size, within};
 
 /// Ignores what it is asked by.
 const DEAF: &str = "trap '' TERM HUP INT; while :; do sleep 8811; done";
@@ -88,4 +89,19 @@ async fn a_second_term_shortens_the_grace() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         assert_eq!(first.agent.programs(), [0; 0]);
     }
+}
+
+/// As `docker exec -it` would: a shell on a terminal that nobody in the container has opened. It ignores TERM.
+#[tokio::test]
+async fn a_shell_that_was_brought_in_from_outside_does_not_use_up_the_grace() {
+    let mut first = First::start(&["--stop-grace", "60"]).await;
+    let pid = first.pid.to_string();
+    let words = ["nsenter", "--target", &pid, "--pid", "--mount", "bash", "--norc", "-i"];
+    let mut shell = Screen::of(&words.map(PathBuf::from), Path::new("/dev/null"));
+    shell.type_in(b"echo here$((1+1))\n");
+    shell.until("here2").await;
+    let begin = Instant::now();
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.agent.ended().await.code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }

@@ -27,6 +27,8 @@ pub(super) struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// It has a controlling terminal.
+    pub(super) terminal: bool,
     /// A thread of the kernel, which shows where process 1 is not in a container.
     kernel: bool,
     /// Dead, but not yet collected by its parent.
@@ -99,6 +101,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
         parent: number(1)?,
         group: number(2)?,
         session: number(3)?,
+        terminal: number(4)? != 0,
         kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL_THREAD != 0,
     })
 }

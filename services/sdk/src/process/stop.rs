@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Process;
 use super::lock;
-use super::proc_fs::{self, Identity, Kinship, Scans};
+use super::proc_fs::{self, Identity, Kinship, Scans, Stat};
 use super::reap::died;
 use super::table::Table;
 use crate::limits::{KILL_ROUNDS, KILL_WAIT};
@@ -121,13 +121,13 @@ impl<'a> Family<'a> {
         Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new() } }
     }
 
-    /// An interactive shell ignores TERM but not HUP. CONT wakes a suspended program, which could not react otherwise.
+    /// An interactive shell ignores TERM but not HUP, which to a daemon without a terminal means something else: of the
+    /// rest only those on terminals of others (`docker exec`) get it. CONT wakes a suspended program, which could not react otherwise.
     pub(super) fn soft_signals(&self) -> &'static [Signal] {
         match self.who {
             Who::Kin { kinship: Kinship::Session, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
-            Who::Kin { kinship: Kinship::Group, .. } | Who::Rest { .. } => {
-                &[Signal::SIGTERM, Signal::SIGCONT]
-            }
+            Who::Kin { kinship: Kinship::Group, .. } => &[Signal::SIGTERM, Signal::SIGCONT],
+            Who::Rest { .. } => &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT],
         }
     }
 
@@ -143,9 +143,11 @@ impl<'a> Family<'a> {
             // with its next command. Not so to kill: what multiplies is killed in no order.
             members.sort_unstable_by_key(|member| (member.start, member.pid));
         }
+        let is_rest = matches!(self.who, Who::Rest { .. });
         let work = move || {
             let count = members.len();
-            let handles = members.into_iter().filter_map(|member| reach(member, signals));
+            let concerns = |stat: &Stat, signal| !is_rest || signal != Signal::SIGHUP || stat.terminal;
+            let handles = members.into_iter().filter_map(|member| reach(member, signals, concerns));
             Members { handles: handles.map(Arc::new).collect(), count }
         };
         self.runtimes.spawn_blocking(work).await.ok()
@@ -200,17 +202,15 @@ async fn wait_all(handles: Vec<Arc<OwnedFd>>, deadline: Instant) -> bool {
     true
 }
 
-/// A handle of exactly this process, after sending it `signals`; None if it is gone or there is no descriptor left, in
+/// A handle of exactly this process, after sending it those of the `signals` that concern it; None if it is gone or there is no descriptor left, in
 /// which case it got them by number right after its start time was looked at.
-fn reach(member: Identity, signals: &[Signal]) -> Option<OwnedFd> {
-    let is_same = || proc_fs::stat(member.pid).is_some_and(|stat| stat.identity == member);
+fn reach(member: Identity, signals: &[Signal], concerns: impl Fn(&Stat, Signal) -> bool) -> Option<OwnedFd> {
+    let look = || proc_fs::stat(member.pid).filter(|stat| stat.identity == member);
     match pidfd_open(Pid::from_raw(member.pid)?, PidfdFlags::empty()) {
         Ok(handle) => {
             // Looked at after the handle was opened: the same start time means the handle is this process's.
-            if !is_same() {
-                return None;
-            }
-            for signal in signals {
+            let stat = look()?;
+            for signal in signals.iter().filter(|signal| concerns(&stat, **signal)) {
                 // It may be dead already, or somebody else's by now (setuid), which `kill` reports by its count.
                 let _ = send(&handle, *signal);
             }
@@ -218,8 +218,8 @@ fn reach(member: Identity, signals: &[Signal]) -> Option<OwnedFd> {
         }
         Err(rustix::io::Errno::SRCH) => None,
         Err(_) => {
-            if is_same() {
-                for signal in signals {
+            if let Some(stat) = look() {
+                for signal in signals.iter().filter(|signal| concerns(&stat, **signal)) {
                     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(member.pid), *signal);
                 }
             }
