@@ -16,7 +16,8 @@ use futures_util::FutureExt;
 use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
-use pid1_sdk::process::{ProcessTable, TableConfig, record};
+use pid1_sdk::process::record::{self, Leftovers};
+use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
@@ -80,13 +81,16 @@ impl Serving<'_> {
         let config = self.config;
         let ending = Ending::watch(config.main_command.is_empty()).context("cannot watch for signals")?;
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
-        let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
-        match ended {
-            Ok(0) => {}
-            Ok(ended) => warn!(ended, "ended programs that an earlier agent had left running"),
-            Err(error) => warn!(error = %error, "cannot tell what an earlier agent may have left running"),
+        let leftovers = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
+        let Leftovers { ended, lost } = leftovers.unwrap_or_else(|error| {
+            warn!(error = %error, "cannot tell what an earlier agent may have left running");
+            Leftovers::default()
+        });
+        if ended > 0 {
+            warn!(ended, "ended programs that an earlier agent had left running");
         }
-        let processes = ProcessTable::new(
+        let processes = ProcessTable::after(
+            lost,
             runtimes.clone(),
             TableConfig {
                 state_dir: Some(self.state.path().to_owned()),
