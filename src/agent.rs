@@ -29,6 +29,7 @@ use crate::door::{self, Doors};
 use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::router::Router;
+use crate::terminal;
 use main_command::MainCommand;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
@@ -126,6 +127,8 @@ impl Serving<'_> {
             none if none.is_empty() => None,
             command => Some(MainCommand::start(&engine, command)?),
         };
+        // Some may have come before anybody listened.
+        terminal::hear_signals().context("cannot listen for signals")?;
         let main_process = main.as_ref().map(MainCommand::process);
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
         announce(address, config.generated_token.as_ref());

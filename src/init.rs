@@ -14,7 +14,7 @@ use std::io;
 use std::task::Poll;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::geteuid;
 use pid1_sdk::process::SignalNumber;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
@@ -59,6 +59,12 @@ impl Ending {
             _ = async { self.hangup.as_mut()?.recv().await }, if self.hangup.is_some() => "SIGHUP",
         }
     }
+}
+
+/// As process 1, signals wait from here on until somebody hears them: the kernel drops what process 1 has no handler
+/// for, and a container may be told to end while it begins.
+pub(crate) fn hold_signals() -> io::Result<()> {
+    if std::process::id() == 1 { Ok(SigSet::all().thread_block()?) } else { Ok(()) }
 }
 
 /// Signals that are for the main command alone.

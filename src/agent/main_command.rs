@@ -48,7 +48,6 @@ impl MainCommand {
             .with_context(|| format!("cannot start the main command {}", shown.display()))?;
         let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
         engine.set_main_command(process.clone());
-        terminal::hear_signals().context("cannot listen for signals")?;
         info!(pid = process.pid(), "the main command runs");
         if in_background {
             // Reading our terminal would stop us, and all clients with us.
