@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{Hold, Io, Item, Keep, Process, Signal, Spec, Stream, WindowSize};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -57,12 +58,12 @@ impl MainCommand {
     }
 
     /// Copies its input and output and passes signals on, until it has ended and all that it printed is written.
-    /// Cancel-safe but for what is on its way.
-    pub(super) async fn run(mut self) {
+    /// Its output comes after what is `announced`. Cancel-safe but for what is on its way.
+    pub(super) async fn run(mut self, announced: impl Future<Output = ()>) {
         let process = &self.process;
         let ended = async {
             tokio::join!(
-                copy(process, Stream::Stdout, tokio::io::stdout()),
+                announced.then(|()| copy(process, Stream::Stdout, tokio::io::stdout())),
                 copy(process, Stream::Stderr, tokio::io::stderr()),
                 // It may run on although nobody takes what it prints.
                 process.exited()

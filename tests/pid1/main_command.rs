@@ -221,6 +221,27 @@ async fn a_reader_that_stands_still_holds_back_the_main_command_alone() {
     }
 }
 
+/// Nor does one who had stopped reading before the agent came.
+#[tokio::test]
+async fn a_log_that_is_full_from_the_beginning_keeps_nobody_from_being_served() {
+    const FILL: &str = "timeout 0.5 cat /dev/zero; exec \"$0\" \"$@\"";
+    for (main, code) in [(&[][..], 0), (&["--", "sleep", "1000"], 143)] {
+        let launch = Launch::new().through(&["bash", "-c", FILL]).flags(main).first();
+        let mut command = launch.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let begun = tokio::task::spawn_blocking(move || {
+            log.lines().map_while(Result::ok).find(|line| line.contains("listening"))
+        });
+        assert!(within("the agent serves", SOON, begun).await.unwrap().is_some());
+        let agent = children(child.id() as i32)[0];
+        let mut piped = Piped { child, url: String::new(), pid: agent, out: None, _launch: launch };
+        send(piped.pid, Signal::SIGTERM as i32);
+        assert_eq!(piped.ended().await, Some(code));
+    }
+}
+
 /// It is told as any writer into a broken pipe, and the agent is neither ended nor deaf.
 #[tokio::test]
 async fn a_reader_that_goes_away_is_the_main_commands_business() {
