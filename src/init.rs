@@ -87,8 +87,11 @@ impl Forwarded {
             Signal::SIGIO,
             Signal::SIGPWR,
         ];
+        // Others would be stopped by them, with all their clients; process 1 gets them from those who mean its command.
+        let stops = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGABRT];
+        let stops = stops.into_iter().filter(|_| std::process::id() == 1);
         let real_time = SignalNumber::real_time().filter_map(SignalNumber::new);
-        let wanted = signals.into_iter().map(SignalNumber::from).chain(real_time);
+        let wanted = signals.into_iter().chain(stops).map(SignalNumber::from).chain(real_time);
         let watched = wanted.filter(|wanted| !is_ignored(*wanted));
         let watched = watched.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted.get()))?)));
         watched.collect::<io::Result<_>>().map(Forwarded)

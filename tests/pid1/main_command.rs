@@ -89,8 +89,8 @@ async fn what_cannot_be_started_is_said_and_nothing_is_served() {
 }
 
 /// Says each signal it gets, but TERM and INT, which end the agent.
-const LISTENER: &str = "for s in HUP QUIT USR1 USR2 ALRM CONT URG VTALRM PROF WINCH IO PWR; do
-    trap \"echo got $s.\" $s; done; for s in 34 40 64; do trap \"echo got $s.\" $s; done; setsid sleep 1000 & echo ready; while :; do wait; done";
+const LISTENER: &str = "for s in HUP QUIT ABRT USR1 USR2 ALRM CONT TSTP TTIN TTOU URG VTALRM PROF WINCH IO PWR \
+    34 40 64; do trap \"echo got $s.\" $s; done; setsid sleep 1000 & echo ready; while :; do wait; done";
 
 #[tokio::test]
 async fn it_gets_the_signals_that_do_not_end_the_agent() {
@@ -100,10 +100,14 @@ async fn it_gets_the_signals_that_do_not_end_the_agent() {
     for (number, name) in [
         (1, "HUP"),
         (3, "QUIT"),
+        (6, "ABRT"),
         (10, "USR1"),
         (12, "USR2"),
         (14, "ALRM"),
         (18, "CONT"),
+        (20, "TSTP"),
+        (21, "TTIN"),
+        (22, "TTOU"),
         (23, "URG"),
         (26, "VTALRM"),
         (27, "PROF"),
