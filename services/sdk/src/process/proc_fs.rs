@@ -74,11 +74,17 @@ pub(super) fn set_oom_score(pid: i32, score: i32) {
     let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
 }
 
-/// The same for those that `children`, and they in turn, have started before.
+/// The same for `children`, and those that they in turn have started, where it is still ours: a program that has chosen
+/// one for itself keeps it.
 pub(super) fn set_oom_scores(children: Vec<i32>, score: i32) {
-    for child in children {
-        set_oom_score(child, score);
-        set_oom_scores(children_of(child), score);
+    let of = |process: &str| std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).ok();
+    let Some(own) = of("self") else { return };
+    let mut waiting = children;
+    while let Some(child) = waiting.pop() {
+        if of(&child.to_string()).is_some_and(|found| found == own) {
+            set_oom_score(child, score);
+        }
+        waiting.extend(children_of(child));
     }
 }
 
