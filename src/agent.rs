@@ -16,7 +16,7 @@ use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
 use pid1_sdk::process::record::{self, Leftovers};
-use pid1_sdk::process::{ProcessTable, TableConfig};
+use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
@@ -141,9 +141,10 @@ impl Serving<'_> {
             () = until_the_end(main, announced, ending, config.keep, shutdown) => {}
             () = reaper.run() => bail!("nobody reaps orphans any more"),
         }
-        // Without a main command, or with one that even SIGKILL did not end, an orderly end is a success.
-        let exit = main_process.and_then(|process| process.try_exit());
-        let status = exit.map_or(0, |exit| exit.shell_code());
+        // Without a main command an orderly end is a success. One that even SIGKILL has not ended yet dies of that.
+        let status = main_process.map_or(0, |process| {
+            process.try_exit().map_or(128 + Signal::SIGKILL as i32, |exit| exit.shell_code())
+        });
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
     }
 }

@@ -110,11 +110,7 @@ impl Forwarded {
 
 /// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
 pub(crate) fn is_ignored(wanted: impl Into<SignalNumber>) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // The mask's lowest bit is signal 1.
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (wanted.into().get() - 1) & 1 == 1
+    wanted.into().is_ignored_by(std::process::id())
 }
 
 /// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives

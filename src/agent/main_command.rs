@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{Hold, Io, Item, Keep, Process, Signal, Spec, Stream, WindowSize};
+use rustix::fs::OFlags;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::{debug, info};
 
@@ -41,13 +42,14 @@ impl MainCommand {
         // Our terminal is what it shows itself on.
         let env = std::env::var_os("TERM").filter(|_| interactive).map(|term| ("TERM".into(), term));
         let spec = engine.spec(args, env.into_iter().collect(), io, Keep::Tail);
-        let spec = Spec { label: Some(NAME.to_owned()), ..spec };
+        let spec = Spec { label: Some(NAME.to_owned()), term_first: true, ..spec };
+        wait_for_room();
         let signals = Forwarded::watch().context("cannot watch for signals")?;
+        let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
         let process = engine
             .processes()
             .start(spec)
             .with_context(|| format!("cannot start the main command {}", shown.display()))?;
-        let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
         engine.set_main_command(process.clone());
         info!(pid = process.pid(), "the main command runs");
         if in_background {
@@ -91,6 +93,19 @@ impl MainCommand {
     /// The command, for whoever wants to know how it ended.
     pub(super) fn process(&self) -> Process {
         self.process.clone()
+    }
+}
+
+/// Whoever shares our stdin, stdout or stderr may have made them non-blocking. There a pipe that is full for a moment would
+/// look like one that nobody reads.
+fn wait_for_room() {
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        if let Ok(flags) = rustix::fs::fcntl_getfl(fd)
+            && flags.contains(OFlags::NONBLOCK)
+        {
+            // One that is closed needs none.
+            let _ = rustix::fs::fcntl_setfl(fd, flags.difference(OFlags::NONBLOCK));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pid1 serve -- CMD`: the main command's input, output, signals and status are the agent's.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +48,21 @@ async fn its_input_and_output_are_the_agents_byte_for_byte() {
     let url = stdout.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     assert!(stdout[url..] == bytes, "{} bytes of stdout", stdout.len() - url);
     assert!(stderr == bytes, "{} bytes of stderr", stderr.len());
+}
+
+/// A parent that polls its pipes leaves them so.
+#[tokio::test]
+async fn pipes_that_do_not_block_carry_all_of_it() {
+    let (ours, theirs) = nix::unistd::pipe().unwrap();
+    nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    let launch = main_command(&[], &["sh", "-c", "head -c 3000000 /dev/zero; exit 4"]).first();
+    let mut command = launch.command();
+    let mut child = command.stdin(Stdio::null()).stdout(theirs).spawn().unwrap();
+    drop(command);
+    let mut read = Vec::new();
+    File::from(ours).read_to_end(&mut read).unwrap();
+    let url = read.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    assert_eq!((read.len() - url, child.wait().unwrap().code()), (3_000_000, Some(4)));
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ pub(super) struct Inner {
     pub(super) leader: Identity,
     pub(super) args: Vec<OsString>,
     pub(super) label: Option<String>,
+    pub(super) term_first: bool,
     pub(super) started: SystemTime,
     pub(super) terminal: Option<Terminal>,
     /// Its logs have no file.

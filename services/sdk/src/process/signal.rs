@@ -20,6 +20,15 @@ impl SignalNumber {
         libc::SIGRTMIN()..=libc::SIGRTMAX()
     }
 
+    /// Whether the process `pid` ignores it; false if that cannot be told.
+    pub fn is_ignored_by(self, pid: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        // The mask's lowest bit is signal 1.
+        let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+        mask >> (self.0 - 1) & 1 == 1
+    }
+
     /// The number.
     pub fn get(self) -> i32 {
         self.0

@@ -19,6 +19,7 @@ use super::handle::Process;
 use super::lock;
 use super::proc_fs::{self, Identity, Kinship, Scans, Stat};
 use super::reap::died;
+use super::signal::SignalNumber;
 use super::table::Table;
 use crate::limits::{KILL_ROUNDS, KILL_WAIT};
 use crate::runtimes::Runtimes;
@@ -27,13 +28,17 @@ use crate::runtimes::Runtimes;
 pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
     let inner = &process.inner;
     let mut family = Family::new(&table.scans, &table.runtimes, inner.leader, process.kinship());
+    let term = SignalNumber::from(Signal::SIGTERM);
+    if inner.term_first && !term.is_ignored_by(inner.leader.pid.unsigned_abs()) {
+        family.ask_by_term();
+    }
     let soft = family.soft_signals();
     let hurry = process.wait_stop(|stop| stop.without_grace);
     if !lock(&inner.stop).without_grace {
         let deadline = Instant::now() + grace;
         match family.signal(soft).await {
             Some(members) => {
-                if let Some(terminal) = &inner.terminal {
+                if let Some(terminal) = inner.terminal.as_ref().filter(|_| soft.contains(&Signal::SIGHUP)) {
                     terminal.close();
                     inner.stdin.abandon();
                     inner.stdout.hang_up();
@@ -97,7 +102,7 @@ pub(super) struct Family<'a> {
 
 enum Who {
     /// A leader and everybody who belongs to it.
-    Kin { leader: Identity, kinship: Kinship, known: HashSet<Identity> },
+    Kin { leader: Identity, kinship: Kinship, known: HashSet<Identity>, by_term: bool },
     /// Everybody who is left to this process.
     Rest { strangers: Vec<Identity> },
 }
@@ -118,15 +123,23 @@ impl Members {
 
 impl<'a> Family<'a> {
     pub(super) fn new(scans: &'a Scans, runtimes: &'a Runtimes, leader: Identity, kinship: Kinship) -> Self {
-        Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new() } }
+        Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new(), by_term: false } }
+    }
+
+    /// Its leader is no shell.
+    fn ask_by_term(&mut self) {
+        if let Who::Kin { by_term, .. } = &mut self.who {
+            *by_term = true;
+        }
     }
 
     /// An interactive shell ignores TERM but not HUP, which to a daemon without a terminal means something else: of the
-    /// rest only those on terminals of others (`docker exec`) get it. CONT wakes a suspended program, which could not react otherwise.
+    /// rest only those on terminals of others (`docker exec`) get it. CONT wakes a suspended program, which could not
+    /// react otherwise.
     pub(super) fn soft_signals(&self) -> &'static [Signal] {
         match self.who {
-            Who::Kin { kinship: Kinship::Session, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
-            Who::Kin { kinship: Kinship::Group, .. } => &[Signal::SIGTERM, Signal::SIGCONT],
+            Who::Kin { kinship: Kinship::Session, by_term: false, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
+            Who::Kin { .. } => &[Signal::SIGTERM, Signal::SIGCONT],
             Who::Rest { .. } => &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT],
         }
     }
@@ -135,7 +148,7 @@ impl<'a> Family<'a> {
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
         let mut members = match &mut self.who {
-            Who::Kin { leader, kinship, known } => snapshot.family(*leader, *kinship, known),
+            Who::Kin { leader, kinship, known, .. } => snapshot.family(*leader, *kinship, known),
             Who::Rest { strangers } => snapshot.rest(strangers),
         };
         if signals == self.soft_signals() {

@@ -131,6 +131,7 @@ impl ProcessTable {
             leader: Identity { pid: 0, start: 0 },
             args: spec.args,
             label: spec.label,
+            term_first: spec.term_first,
             started: SystemTime::now(),
             terminal: ours.terminal,
             kept_in_memory: spec.keep == Keep::Tail,
