@@ -7,10 +7,13 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # One binary for product tests and clients, as it is shipped: static, optimised.
 STATIC := target/$(TARGET)/release/pid1
+# Random numbers from the system call: where nothing is linked when it runs, the library that everybody uses does not
+# find the C library's and would need a /dev/urandom.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run check test lint units static product clients guide tools bench soak fuzz new-service
+.PHONY: help run check test lint units static image-check product clients guide tools bench soak fuzz new-service
 
 help: ## these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -29,6 +32,7 @@ test: ## everything, on a fresh machine
 	@$(STAGE) lint $(MAKE) --no-print-directory lint
 	@$(STAGE) units $(MAKE) --no-print-directory units
 	@$(STAGE) static $(MAKE) --no-print-directory static
+	@$(STAGE) image-check $(MAKE) --no-print-directory image-check
 	@$(STAGE) product $(MAKE) --no-print-directory product
 	@$(STAGE) clients $(MAKE) --no-print-directory clients
 	@$(STAGE) guide $(MAKE) --no-print-directory guide
@@ -46,16 +50,20 @@ units: ## unit and service tests, and the examples in the docs
 
 # A target of its own, so that build scripts and macros are not linked statically too.
 static: ## the shipped binary
-	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static" \
+	CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS='$(STATIC_FLAGS)' \
 	    cargo build --quiet --release --target $(TARGET) --bin pid1
 	@ls -l $(STATIC) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
-# What uses up limits of the machine comes after all others, one at a time.
-PRODUCT := PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product --
+# What uses up limits of the machine comes after all others, one at a time. A signal that is ignored, as a shell does for
+# what it runs in the background, stays ignored down to the programs under test.
+PRODUCT := env --default-signal PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product --
 
 product: static ## the real binary over real sockets
-	$(PRODUCT) --skip alone::
+	$(PRODUCT) --skip alone:: --skip image::
 	$(PRODUCT) alone:: --test-threads=1
+
+image-check: static ## the shipped binary as process 1 of images that hold nothing else
+	$(PRODUCT) image::
 
 clients: static ## the published clients against the real binary
 	@for suite in tests/clients/*/; do \
@@ -66,9 +74,13 @@ clients: static ## the published clients against the real binary
 guide: ## the guide to writing a service, followed to the letter
 	.ci/guide
 
-tools: ## what the tests need besides Rust
+tools: ## what the tests need besides Rust; tini and dumb-init are what `pid1 init` is measured by, runc runs images
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	@command -v tini >/dev/null && command -v dumb-init >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends tini dumb-init; }
+	@command -v runc >/dev/null && command -v busybox >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends runc busybox-static; }
 	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("the client tests need Node 20 or later, this is " + process.version); process.exit(1); }'
 
 bench: ## the speed table, ours beside the bare limit
@@ -76,7 +88,7 @@ bench: ## the speed table, ours beside the bare limit
 	cargo run --quiet --release -p pid1-benches -- --write
 
 soak: static ## the long forms of the tests
-	PID1_LONG=1 $(PRODUCT) --skip alone::
+	PID1_LONG=1 $(PRODUCT) --skip alone:: --skip image::
 	PID1_LONG=1 $(PRODUCT) alone:: --test-threads=1
 
 # A nightly compiler, because libFuzzer needs its coverage counters. Without the address sanitizer: the code under test

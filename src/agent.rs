@@ -1,18 +1,24 @@
 //! The agent: builds the parts, joins them, runs them, and ends them in order.
 
+mod main_command;
+mod shutdown;
 pub mod state;
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use futures_util::FutureExt;
+use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
-use pid1_sdk::limits::CLOSE_TIMEOUT;
-use pid1_sdk::process::{ProcessTable, TableConfig, record};
+use pid1_sdk::process::record::{self, Leftovers};
+use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -20,8 +26,11 @@ use tracing::{debug, info, warn};
 use crate::auth::Secret;
 use crate::config::Config;
 use crate::door::{self, Doors};
+use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::router::Router;
+use crate::terminal;
+use main_command::MainCommand;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do.
 const BLOCKING_THREADS: usize = 8;
@@ -30,11 +39,11 @@ const BLOCKING_THREADS: usize = 8;
 /// those programs.
 const BLOCKING_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// On top of the programs' grace, how long everything else may take to end.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the reader of our stdout may take for the last that the main command has printed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs the agent until TERM or INT.
-pub fn run(config: Config) -> Result<()> {
+/// Runs the agent until TERM or INT, or the end of its main command, whose exit status is the result.
+pub fn run(config: Config) -> Result<ExitCode> {
     let child_nofile =
         init::raise_descriptor_limit().context("cannot raise the limit of open descriptors")?;
     let state = state::StateDir::open(&config.state_dir)?;
@@ -69,31 +78,35 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn run(self) -> Result<()> {
+    async fn run(self) -> Result<ExitCode> {
         let config = self.config;
-        let mut ending = Ending::watch().context("cannot watch for signals")?;
-        let stopping = CancellationToken::new();
+        let ending = Ending::watch(config.main_command.is_empty()).context("cannot watch for signals")?;
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
-        let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
-        match ended {
-            Ok(0) => {}
-            Ok(ended) => warn!(ended, "ended programs that an earlier agent had left running"),
-            Err(error) => warn!(error = %error, "cannot tell what an earlier agent may have left running"),
+        let leftovers = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
+        let Leftovers { ended, lost } = leftovers.unwrap_or_else(|error| {
+            warn!(error = %error, "cannot tell what an earlier agent may have left running");
+            Leftovers::default()
+        });
+        if ended > 0 {
+            warn!(ended, "ended programs that an earlier agent had left running");
         }
-        let processes = ProcessTable::new(
+        let processes = ProcessTable::after(
+            lost,
             runtimes.clone(),
             TableConfig {
                 state_dir: Some(self.state.path().to_owned()),
                 stop_grace: config.stop_grace,
                 child_nofile_soft: Some(self.child_nofile),
+                child_oom_score: init::outlast_programs(),
                 max_processes: config.max_processes,
                 ..TableConfig::default()
             },
         );
+        let reaper = Reaper::new(processes.clone()).context("cannot take over orphans")?;
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
-            processes.clone(),
-            stopping.clone(),
+            processes,
+            CancellationToken::new(),
             EngineConfig {
                 root: config.root.clone(),
                 environment: config.environment,
@@ -107,37 +120,85 @@ impl Serving<'_> {
             )
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let router = Router::new(engine);
+        let router = Router::new(engine.clone());
         let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
+        // One that cannot be started ends the agent before anybody knows of it.
+        let main = match config.main_command {
+            none if none.is_empty() => None,
+            command => Some(MainCommand::start(&engine, command)?),
+        };
+        // Some may have come before anybody listened.
+        terminal::hear_signals().context("cannot listen for signals")?;
+        let main_process = main.as_ref().map(MainCommand::process);
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        announce(address, config.generated_token.as_ref());
+        let announced = announce(address, config.generated_token.as_ref());
         drop(runtimes.spawn(doors.clone().give_back_memory()));
         let accepting = runtimes.spawn(doors.serve(listener));
-        let signal = ending.wait().await;
-        info!(signal, "stopping");
-        stopping.cancel();
-        let end = async {
-            // Channels close first, and stop their programs as they do; then what is left in the table.
-            let _ = accepting.await;
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, router.until_empty()).await;
-            processes.stop_all().await;
-            runtimes.tracker().close();
-            runtimes.tracker().wait().await;
+        let shutdown = |mut ending| async move {
+            shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
-        let patience = config.stop_grace + END_TIMEOUT;
         tokio::select! {
-            ended = tokio::time::timeout(patience, end) => if ended.is_err() {
-                warn!(tasks = runtimes.tracker().len(), "gave up waiting for an orderly end");
-            },
-            signal = ending.wait() => warn!(signal, "again: ending at once"),
+            () = until_the_end(main, announced, ending, config.keep, shutdown) => {}
+            () = reaper.run() => bail!("nobody reaps orphans any more"),
         }
-        Ok(())
+        // Without a main command an orderly end is a success. One that even SIGKILL has not ended yet dies of that.
+        let status = main_process.map_or(0, |process| {
+            process.try_exit().map_or(128 + Signal::SIGKILL as i32, |exit| exit.shell_code())
+        });
+        Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
     }
 }
 
-/// The one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
+/// Serves until a signal, or the main command's end, says that it is over, and then ends all in order.
+async fn until_the_end<E: Future<Output = ()>>(
+    main: Option<MainCommand>,
+    announced: impl Future<Output = ()>,
+    mut ending: Ending,
+    keep: bool,
+    shutdown: impl FnOnce(Ending) -> E,
+) {
+    let stays = keep || main.is_none();
+    let process = main.as_ref().map(MainCommand::process);
+    // Not awaited before all else: whoever does not read our stdout keeps nobody from being served.
+    let beside = async move {
+        match main {
+            Some(main) => main.run(announced).await,
+            None => announced.await,
+        }
+    };
+    let mut main = pin!(OptionFuture::from(Some(beside)).fuse());
+    loop {
+        tokio::select! {
+            signal = ending.wait() => {
+                info!(signal, "stopping");
+                break;
+            }
+            _ = &mut main, if !main.is_terminated() => if !stays { break },
+        }
+    }
+    // What it prints as it ends is still wanted, but a reader who stands still keeps nobody: not those who wait for the
+    // end of its output either.
+    let mut last_words = pin!(async {
+        if let Some(process) = process.filter(|_| !main.is_terminated()) {
+            tokio::select! {
+                _ = &mut main => {}
+                () = async {
+                    process.exited().await;
+                    tokio::time::sleep(LAST_WORDS).await;
+                } => main.set(OptionFuture::from(None).fuse()),
+            }
+        }
+    });
+    let mut end = pin!(shutdown(ending));
+    tokio::select! {
+        () = &mut end => drop(tokio::time::timeout(LAST_WORDS, last_words).await),
+        () = &mut last_words => end.await,
+    }
+}
+
+/// Writes the one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
 /// network or logged.
-fn announce(address: SocketAddr, generated: Option<&Secret>) {
+fn announce(address: SocketAddr, generated: Option<&Secret>) -> impl Future<Output = ()> + use<> {
     let host = match address.ip() {
         any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
         any if any.is_unspecified() => "127.0.0.1".to_owned(),
@@ -146,8 +207,14 @@ fn announce(address: SocketAddr, generated: Option<&Secret>) {
     };
     let fragment =
         generated.map(|token| format!("#token={}", utf8_percent_encode(&token.0, NON_ALPHANUMERIC)));
-    // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "http://{host}:{}/{}", address.port(), fragment.unwrap_or_default());
+    let line = format!("http://{host}:{}/{}\n", address.port(), fragment.unwrap_or_default());
+    async move {
+        let mut stdout = tokio::io::stdout();
+        // Nobody may be reading; that is no reason not to serve.
+        if stdout.write_all(line.as_bytes()).await.is_ok() {
+            let _ = stdout.flush().await;
+        }
+    }
 }
 
 /// A current-thread runtime on a thread of its own, for as long as this lives.

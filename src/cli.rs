@@ -3,22 +3,25 @@
 mod attach;
 mod console;
 mod detach;
+mod dumb_init;
 mod exec;
 mod help;
+mod init;
+mod log;
 mod modes;
 mod parse;
 mod show;
-mod terminal;
 mod toast;
 mod token;
 
-use std::io::{self, IsTerminal, Write as _};
+use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use pid1_sdk::process::StartError;
 
-use crate::config::{Config, LogArgs, LogFormat, ServeArgs};
+use crate::config::{Config, ServeArgs};
 use crate::init::secrets;
 use crate::{agent, registry};
 
@@ -51,6 +54,8 @@ enum Verb {
     Toast(toast::ToastArgs),
     /// Make tokens, and keys to sign them with
     Token(token::TokenArgs),
+    /// Run a command under an init without an agent, as tini and dumb-init do
+    Init(init::InitArgs),
     /// List the services that clients can open
     Services,
     /// Print a script that completes this command line in a shell
@@ -61,8 +66,13 @@ enum Verb {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match parse::command_line() {
-        Ok(cli) => cli,
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // Before all else: a signal that comes now belongs to the command.
+    if let Some(role) = init::Role::of(&words) {
+        return init::run(&role, &words);
+    }
+    let (cli, _log) = match parse::command_line() {
+        Ok(parsed) => parsed,
         Err(error) => return fail(&format!("{error:#}"), EXIT_FAILED),
     };
     match cli.command {
@@ -72,6 +82,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Attach(args)) => attach::run(*args),
         Some(Verb::Toast(args)) => done(toast::run(args)),
         Some(Verb::Token(args)) => done(token::run(args)),
+        // Seen above; it is a verb for the sake of the help, the completions and the manual.
+        Some(Verb::Init(_)) => init::run(&init::Role::Verb, &words),
         Some(Verb::Services) => services(),
         Some(Verb::Completions(args)) => done(help::completions(&args)),
         Some(Verb::Man) => done(help::man()),
@@ -85,11 +97,15 @@ pub fn command() -> clap::Command {
 
 fn serve(args: ServeArgs) -> ExitCode {
     let run = |args: ServeArgs| {
-        log_to_stderr(&args.log)?;
         secrets::close_memory()?;
         agent::run(Config::from_args(args)?)
     };
-    done(run(args))
+    run(args).unwrap_or_else(|error| {
+        // A main command that cannot be started: 127 or 126, as a shell has it.
+        let refused = error.downcast_ref::<StartError>().map(StartError::shell_code);
+        let status = refused.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILED);
+        fail(&format!("{error:#}"), status)
+    })
 }
 
 fn done(result: anyhow::Result<()>) -> ExitCode {
@@ -109,6 +125,11 @@ fn to_stderr(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// What was asked for. Nobody may be reading any more, and that is all right.
+fn to_stdout(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 fn services() -> ExitCode {
     let width = registry::SERVICES.iter().map(|service| service.name.len()).max().unwrap_or_default();
     let mut out = io::stdout().lock();
@@ -117,17 +138,6 @@ fn services() -> ExitCode {
         let _ = writeln!(out, "{:width$}  {}", service.name, service.doc);
     }
     ExitCode::SUCCESS
-}
-
-fn log_to_stderr(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| anyhow::anyhow!("cannot use --log {}: {error}", args.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match args.log_format {
-        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => log.json().with_ansi(false).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

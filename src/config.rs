@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use hyper::http::Uri;
 use pid1_sdk::limits;
@@ -95,6 +96,18 @@ pub struct ServeArgs {
     #[arg(long, env = "PID1_MOVED_TO", value_name = "URL", value_parser = websocket_url)]
     moved_to: Option<String>,
 
+    /// As process 1, mount nothing: neither /proc, /dev, /dev/pts, /dev/shm, /tmp nor /run, where they are missing
+    #[arg(long, env = "PID1_NO_MOUNTS", value_parser = BoolishValueParser::new())]
+    pub(crate) no_mounts: bool,
+
+    /// Run on when the main command has ended
+    #[arg(long, env = "PID1_KEEP", value_parser = BoolishValueParser::new())]
+    keep: bool,
+
+    /// The main command, run beside the agent: its end is the agent's end, its exit status the agent's
+    #[arg(last = true, value_name = "CMD")]
+    main_command: Vec<OsString>,
+
     #[command(flatten)]
     pub(crate) access: AccessArgs,
 
@@ -178,6 +191,8 @@ pub struct Config {
     pub(crate) stop_grace: Duration,
     pub(crate) max_processes: usize,
     pub(crate) threads: u16,
+    pub(crate) main_command: Vec<OsString>,
+    pub(crate) keep: bool,
     pub(crate) door: DoorConfig,
 }
 
@@ -224,6 +239,8 @@ impl Config {
             stop_grace: args.stop_grace,
             max_processes: args.max_processes,
             threads: args.threads,
+            main_command: args.main_command,
+            keep: args.keep,
             door: DoorConfig {
                 guard: Guard { hosts: named(args.hosts), origins: named(args.origins) },
                 max_message_bytes: (args.max_message as usize) << 20,

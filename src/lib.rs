@@ -19,3 +19,4 @@ pub mod registry;
 pub mod router;
 pub mod session;
 pub mod sessions;
+mod terminal;

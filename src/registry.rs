@@ -12,6 +12,7 @@ pub const SERVICES: &[ServiceDef] = &[
         "process",
         "a program byte for byte, resumable, with its exact end",
     ),
+    ServiceDef::new::<pid1_run::Run>("run", "the main command, watched by any number of clients"),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),

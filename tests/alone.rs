@@ -5,3 +5,4 @@
 mod bomb;
 mod crowd;
 mod shells;
+mod soak;

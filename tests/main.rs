@@ -13,6 +13,7 @@
 mod access;
 mod alone;
 mod attach;
+mod bare;
 mod cli;
 mod contract;
 mod corpus;
@@ -21,6 +22,9 @@ mod exec;
 mod fields;
 mod hostile;
 mod http;
+mod image;
+mod oom;
+mod pid1;
 mod services;
 mod settings;
 mod support;

@@ -47,6 +47,18 @@ fn every_flag_has_a_variable() {
     }
 }
 
+/// Variables are set by people and by platforms, each with words of their own.
+#[test]
+fn every_switch_takes_the_usual_words() {
+    for arg in flags("serve").iter().filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue)) {
+        let variable = arg.get_env().unwrap().to_str().unwrap();
+        for word in ["1", "0", "yes", "no", "true", "false", "on", "off"] {
+            let (status, said) = Launch::new().env(variable, word).flags(&["--threads", "0"]).refused();
+            assert!(!status.success() && said.contains("--threads"), "{variable}={word}: {said}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_lists_every_setting() {
     let mut table = String::from("| `pid1.toml` | flag | variable | |\n|---|---|---|---|\n");

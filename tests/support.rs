@@ -4,6 +4,7 @@
 //! Nothing here sleeps but [`eventually`] and [`settled`]: tests wait for conditions, with deadlines.
 
 mod agent;
+mod bare;
 mod http;
 mod peer;
 mod proc_fs;
@@ -15,9 +16,12 @@ mod screen;
 use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Launch, binary};
+pub use bare::{bare_root, copy};
 pub use http::{http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
-pub use proc_fs::{marked, named, raise_descriptor_limit, stopped, wrote_bytes};
+pub use proc_fs::{
+    children, descriptors, marked, named, raise_descriptor_limit, rss_bytes, stopped, threads_of, wrote_bytes,
+};
 pub use proxy::Proxy;
 pub use raw::{BINARY, CLOSE, FINAL, PING, PONG, Raw, TEXT, wrapped};
 pub use rng::Rng;

@@ -63,6 +63,15 @@ impl Agent {
         self.child.id()
     }
 
+    /// Ends it in order; how long that took.
+    pub fn end(mut self) -> Result<Duration> {
+        let asked = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.child.wait()?;
+        Ok(asked.elapsed())
+    }
+
     /// CPU time it has used so far, without its programs.
     pub fn cpu(&self) -> Result<Duration> {
         machine::cpu_of(self.pid())

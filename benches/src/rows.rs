@@ -9,8 +9,10 @@ mod flood;
 mod large;
 mod ping;
 mod pipe;
+mod reap;
 mod shells;
 mod start;
+mod stop;
 mod stuck;
 
 use anyhow::{Result, bail};
@@ -55,6 +57,8 @@ const ALL: &[Family] = &[
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
     Family { name: "shells", run: shells::run },
+    Family { name: "stop", run: stop::run },
+    Family { name: "reap", run: reap::run },
 ];
 
 /// The families of these names, or all.

@@ -78,8 +78,8 @@ impl StateDir {
             .with_context(|| format!("cannot open {}", file.display()))?;
         match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
-                lock.set_len(0)?;
-                writeln!(lock, "{}", std::process::id())?;
+                // Who holds it is for people to read; a full disk is no reason not to serve who could make room.
+                let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
                 Ok(StateDir { path: path.to_owned(), _lock: lock })
             }
             Err((mut other, _)) => {
@@ -89,7 +89,7 @@ impl StateDir {
                     "the state folder {} is in use by another agent (pid {}): stop that one, or give this one its \
                      own with --state-dir DIR",
                     path.display(),
-                    holder.trim()
+                    if holder.is_empty() { "unknown" } else { holder.trim() }
                 );
             }
         }

@@ -10,10 +10,10 @@ use pid1_sdk::api::{ProcessStart, process_attach::Target};
 use super::console::{self, Console, EXIT_NO_AGENT};
 use super::detach::DetachKeys;
 use super::exec::{random_name, variable, window};
-use super::terminal::{self, RawMode};
 use super::{EXIT_FAILED, fail};
 use crate::client::{Address, Program, Wanted};
 use crate::config::seconds;
+use crate::terminal::{self, RawMode};
 
 #[derive(Args)]
 pub(super) struct AttachArgs {

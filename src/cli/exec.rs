@@ -9,9 +9,9 @@ use pid1_sdk::api::{ProcessStart, ResizeTerm, process_exited::Cause};
 use super::console::{self, Console, EXIT_NO_AGENT, Ended, say};
 use super::detach::DetachKeys;
 use super::fail;
-use super::terminal::{self, RawMode};
 use crate::client::{Address, Program, Wanted};
 use crate::config::seconds;
+use crate::terminal::{self, RawMode};
 
 /// As `timeout` says it.
 const EXIT_TIMED_OUT: u8 = 124;

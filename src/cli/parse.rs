@@ -2,15 +2,20 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 
+use super::log::{self, Log};
 use super::{Cli, Verb};
 use crate::config::file;
 use crate::init::secrets::{self, Hidden};
+use crate::init::{self, mounts};
+use crate::terminal;
 
-/// What was asked for. Ends the process for `--help` and for mistakes, as clap does.
-pub(super) fn command_line() -> Result<Cli> {
+/// What was asked for; if that is to serve, the log is open. Ends the process for `--help` and for mistakes, as clap
+/// does.
+pub(super) fn command_line() -> Result<(Cli, Option<Log>)> {
+    init::hold_signals().context("cannot hold signals")?;
     let given: Vec<OsString> = std::env::args_os().collect();
     let hidden = secrets::take()?;
     let anew = hidden.is_some();
@@ -19,7 +24,8 @@ pub(super) fn command_line() -> Result<Cli> {
     line.add(known);
     let mut matches = line.matches();
     if !serves(&matches) {
-        return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
+        terminal::hear_signals().context("cannot listen for signals")?;
+        return Ok((Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), None));
     }
     let seen = of_serve(&matches).clone();
     if let Some(path) = file::find(&seen) {
@@ -36,10 +42,18 @@ pub(super) fn command_line() -> Result<Cli> {
         _ => &mut cli.serve,
     };
     args.access.settle(&seen)?;
+    let mut log = Some(log::begin(&args.log)?);
     if !anew {
-        secrets::hide(&given, &seen, args.access.secrets(), &settings, &args.secret_env)?;
+        // Before anything needs them: the agent finds its own file in /proc.
+        mounts::prepare(!args.no_mounts)?;
+        let hidden = secrets::to_hide(&given, &seen, args.access.secrets(), &settings, &args.secret_env)?;
+        if let Some(anew) = hidden {
+            // What it has said so far is written by a thread that ends here.
+            drop(log.take());
+            anew.start()?;
+        }
     }
-    Ok(cli)
+    Ok((cli, log))
 }
 
 /// A command line that more flags of `serve` are added to.

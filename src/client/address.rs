@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use hickory_resolver::Resolver;
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, Resolver};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::net::TcpStream;
 
@@ -107,12 +110,27 @@ impl Address {
         if bare.eq_ignore_ascii_case("localhost") {
             return Ok(vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()]);
         }
+        if let Some(known) = in_hosts_file(bare) {
+            return Ok(known);
+        }
         let failed = |why: String| ClientError::Connect { host: self.host_and_port(), why };
         let resolver = Resolver::builder_tokio().map_err(|error| failed(error.to_string()))?;
         let resolver = resolver.build().map_err(|error| failed(error.to_string()))?;
         let found = resolver.lookup_ip(bare).await.map_err(|error| failed(error.to_string()))?;
         Ok(found.iter().collect())
     }
+}
+
+/// What `/etc/hosts` says. Then nobody else is asked, as with the C library: the resolver would wait for the other kind
+/// of address, and in a container there may be nobody who answers.
+fn in_hosts_file(host: &str) -> Option<Vec<IpAddr>> {
+    let (hosts, name) = (Hosts::from_system().ok()?, Name::from_utf8(host).ok()?);
+    let mut ips = Vec::new();
+    for kind in [RecordType::A, RecordType::AAAA] {
+        let known = hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        ips.extend(known.iter().flat_map(Lookup::answers).filter_map(|record| record.data.ip_addr()));
+    }
+    (!ips.is_empty()).then_some(ips)
 }
 
 #[cfg(test)]

@@ -61,16 +61,22 @@ pub(crate) fn take() -> Result<Option<Hidden>> {
     Ok(Some(found))
 }
 
-/// Starts this process anew if its command line or environment holds a secret; then it does not return. `wanted` are the
-/// secrets to keep, by their flags; `settings` stood in a file; `named` are further variables that programs must not
-/// see.
-pub(crate) fn hide(
+/// This process, to be started anew without its secrets in sight.
+pub(crate) struct Anew {
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    _secrets: File,
+}
+
+/// How to start this process anew if its command line or environment holds a secret. `wanted` are the secrets to keep, by
+/// their flags; `settings` stood in a file; `named` are further variables that programs must not see.
+pub(crate) fn to_hide(
     arguments: &[OsString],
     matches: &ArgMatches,
     wanted: [(&str, Option<&str>); FLAGS.len()],
     settings: &[OsString],
     named: &[String],
-) -> Result<()> {
+) -> Result<Option<Anew>> {
     let shown = |flag: &str| {
         let source = matches.value_source(&flag.replace('-', "_"));
         matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
@@ -80,7 +86,7 @@ pub(crate) fn hide(
     };
     let (seen, kept): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| is_secret(name));
     if seen.is_empty() && !FLAGS.iter().any(|flag| shown(flag)) {
-        return Ok(());
+        return Ok(None);
     }
     let mut hidden = Vec::new();
     for (flag, value) in wanted {
@@ -106,12 +112,20 @@ pub(crate) fn hide(
         variables.chain([variable.into_bytes()]).map(c_string).collect::<Result<_>>()?;
     let arguments = without_secrets(arguments).into_iter().map(|arg| c_string(arg.into_vec()));
     let arguments: Vec<_> = arguments.collect::<Result<_>>()?;
-    // By its own name if that is still there, for whoever lists processes.
-    let itself = std::env::current_exe().context("cannot find the agent's own file: is /proc mounted?")?;
-    for path in [itself.into_os_string().into_vec(), b"/proc/self/exe".to_vec()] {
-        let Err(_not_there) = nix::unistd::execve(&c_string(path)?, &arguments, &environment);
+    Ok(Some(Anew { arguments, environment, _secrets: file }))
+}
+
+impl Anew {
+    /// Returns only if that fails.
+    pub(crate) fn start(&self) -> Result<()> {
+        // By its own name if that is still there, for whoever lists processes.
+        let itself =
+            std::env::current_exe().context("cannot find the agent's own file: is /proc mounted?")?;
+        for path in [itself.into_os_string().into_vec(), b"/proc/self/exe".to_vec()] {
+            let Err(_not_there) = nix::unistd::execve(&c_string(path)?, &self.arguments, &self.environment);
+        }
+        bail!("the agent cannot start itself anew to hide its secrets; give them in files instead")
     }
-    bail!("the agent cannot start itself anew to hide its secrets; give them in files instead")
 }
 
 /// Nobody without CAP_SYS_PTRACE reads this process's memory from here on, and it leaves no core dump.

@@ -147,7 +147,7 @@ async fn who_it_is_stands_in_the_token() {
     let mut ada = agent.client_as(&token).await;
     ada.ask(0, hello("root")).await;
     assert!(ada.refused(0, Body::Pid1Config(Default::default())).await.contains("viewer"), "no other role");
-    assert!(agent.log().contains("user=\"ada\""), "{}", agent.log());
+    eventually("the log says who", SOON, || agent.log().contains("user=\"ada\"")).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The real binary, started for one test and ended with it.
 
+mod users;
+
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use nix::unistd::Pid;
 use pid1::client::{Address, Client};
 use tempfile::TempDir;
 
+use super::bare::{bare_root, in_bare_root};
 use super::{Peer, SOON, eventually, marked, proc_fs, within};
 
 /// What shells read when they start: a prompt that can be waited for, and nothing in colour.
@@ -21,11 +23,8 @@ const BASHRC: &str = "PS1='test> '\nbind 'set enable-bracketed-paste off'\n";
 /// Every program of a test's agent inherits this, so it can be found wherever it goes.
 const MARK: &str = "TEST_MARK";
 
-/// An ordinary user.
-const NOBODY: u32 = 65534;
-
-/// Another, who has no process but an agent's.
-const SOMEBODY: u32 = 65500;
+/// What starts whatever follows as process 1.
+const FIRST: [&str; 6] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
 
 static LAUNCHES: AtomicU32 = AtomicU32::new(0);
 
@@ -39,8 +38,10 @@ pub fn binary() -> PathBuf {
 pub struct Launch {
     flags: Vec<String>,
     env: Vec<(String, String)>,
-    descriptors: Option<u32>,
+    through: Vec<String>,
     confined: bool,
+    /// What `unshare` gets on top.
+    bare: Option<&'static [&'static str]>,
     processes: Option<u32>,
     home: Arc<TempDir>,
     mark: String,
@@ -52,8 +53,9 @@ impl Launch {
         Launch {
             flags: Vec::new(),
             env: Vec::new(),
-            descriptors: None,
+            through: Vec::new(),
             confined: false,
+            bare: None,
             processes: None,
             home: Arc::new(TempDir::with_prefix("pid1-test-").unwrap()),
             mark: format!("{}-{number}", std::process::id()),
@@ -71,15 +73,44 @@ impl Launch {
     }
 
     /// So few descriptors may be open in it, and in what it starts.
-    pub fn descriptors(mut self, most: u32) -> Launch {
-        self.descriptors = Some(most);
+    pub fn descriptors(self, most: u32) -> Launch {
+        self.through(&["sh", "-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")])
+    }
+
+    /// By these words, which start what follows them. They stand behind those of an earlier call.
+    pub fn through(mut self, words: &[&str]) -> Launch {
+        self.through.extend(words.iter().map(|&word| word.to_owned()));
         self
+    }
+
+    /// As process 1 of a pid namespace of its own; ended with its starter. Needs root.
+    pub fn first(self) -> Launch {
+        self.through(&FIRST)
     }
 
     /// As process 1 of a pid namespace of its own, and as an ordinary user. Needs root.
     pub fn confined(mut self) -> Launch {
         self.confined = true;
         self
+    }
+
+    /// As process 1 of namespaces of its own, in a root filesystem that holds the binary and what the test puts into
+    /// [`Launch::bare_root`]. Needs root.
+    pub fn bare(self) -> Launch {
+        self.bare_with(&[])
+    }
+
+    /// The same with further flags of `unshare`.
+    pub fn bare_with(mut self, flags: &'static [&'static str]) -> Launch {
+        self.bare = Some(flags);
+        bare_root(&self.bare_root());
+        fs::create_dir(self.bare_root().join("root")).unwrap();
+        self
+    }
+
+    /// The root filesystem of a bare launch.
+    pub fn bare_root(&self) -> PathBuf {
+        self.home().join("bare")
     }
 
     /// As an ordinary user of its own, who may have so many processes and threads. Needs root.
@@ -99,18 +130,20 @@ impl Launch {
             fs::create_dir_all(self.home().join(folder)).unwrap();
         }
         fs::write(self.home().join("home/.bashrc"), BASHRC).unwrap();
-        let mut command = match self.descriptors {
-            None if self.confined => self.confinement(),
-            None if self.processes.is_some() => self.limited_user(),
-            None => Command::new(binary()),
-            Some(most) => {
-                let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(binary());
+        let mut command = match &self.through[..] {
+            [] if self.confined => self.confinement(),
+            [] if self.bare.is_some() => in_bare_root(&self.bare_root(), self.bare.unwrap()),
+            [] if self.processes.is_some() => self.limited_user(),
+            [] => Command::new(binary()),
+            [first, more @ ..] => {
+                let mut command = Command::new(first);
+                command.args(more).arg(binary());
                 command
             }
         };
         command.arg("serve");
-        let folder = |name: &str| self.home().join(name).into_os_string();
+        let place = if self.bare.is_some() { Path::new("/") } else { self.home() };
+        let folder = |name: &str| place.join(name).into_os_string();
         for (flag, value) in
             [("--listen", "127.0.0.1:0".into()), ("--root", folder("root")), ("--state-dir", folder("state"))]
         {
@@ -125,52 +158,15 @@ impl Launch {
             .env("HOME", self.home().join("home"))
             .env("LANG", "C.UTF-8")
             .env("RUST_BACKTRACE", "1")
-            // Not the machine's own settings.
-            .env("PID1_CONFIG", "/dev/null")
             .env(MARK, &self.mark)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
             .stdin(Stdio::null());
-        command
-    }
-
-    /// What runs the binary as process 1 and as `nobody`.
-    fn confinement(&self) -> Command {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--", "setpriv"]);
-        self.as_user(&mut command, NOBODY).arg("--").arg(self.copy());
-        command
-    }
-
-    /// What runs it as somebody who may have only so many processes.
-    fn limited_user(&self) -> Command {
-        let limit = format!("--nproc={}", self.processes.unwrap());
-        let mut command = Command::new("setpriv");
-        self.as_user(&mut command, SOMEBODY).args(["--", "prlimit", &limit, "--"]).arg(self.copy());
-        command
-    }
-
-    /// Hands the folders over to `user`, whom `setpriv` is to become.
-    fn as_user<'a>(&self, setpriv: &'a mut Command, user: u32) -> &'a mut Command {
-        fs::set_permissions(self.home(), fs::Permissions::from_mode(0o755)).unwrap();
-        for folder in ["root", "home", "state"] {
-            fs::create_dir_all(self.home().join(folder)).unwrap();
-            chown(self.home().join(folder), Some(user), Some(user)).unwrap();
+        if self.bare.is_none() && !self.env.iter().any(|(name, _)| name == "PID1_CONFIG") {
+            // Not the machine's own settings.
+            command.env("PID1_CONFIG", "/dev/null");
         }
-        let user = user.to_string();
-        setpriv.args(["--reuid", &user, "--regid", &user, "--clear-groups"])
-    }
-
-    /// Of the binary, for users who may not reach the original.
-    fn copy(&self) -> PathBuf {
-        let copy = self.home().join("pid1");
-        // One that still runs cannot be written to.
-        let _ = fs::remove_file(&copy);
-        // Not by ourselves: a program that another test starts meanwhile inherits our open file for a moment, and what
-        // is open for writing cannot be executed.
-        assert!(Command::new("cp").arg(binary()).arg(&copy).status().unwrap().success());
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-        copy
+        command
     }
 
     /// Runs it expecting that it does not serve; its status and what it said on stderr.
@@ -192,19 +188,21 @@ impl Launch {
         let mut agent = Agent {
             child,
             launch: self,
+            out,
             log,
             url: String::new(),
             expected_to_end: false,
             address: ([127, 0, 0, 1], 0).into(),
         };
-        let mut said = String::new();
         eventually("the agent prints its URL", SOON, || {
-            said = fs::read_to_string(&out).unwrap();
             assert!(agent.child.try_wait().unwrap().is_none(), "the agent did not start:\n{}", agent.log());
-            said.ends_with('\n')
+            let said = fs::read(&agent.out).unwrap();
+            let line =
+                said.split_inclusive(|byte| *byte == b'\n').next().filter(|line| line.ends_with(b"\n"));
+            agent.url = String::from_utf8_lossy(line.unwrap_or_default()).trim().to_owned();
+            line.is_some()
         })
         .await;
-        agent.url = said.trim().to_owned();
         let authority = agent.url.strip_prefix("http://").unwrap().split('/').next().unwrap();
         agent.address = authority.parse().unwrap();
         agent
@@ -215,6 +213,7 @@ impl Launch {
 pub struct Agent {
     child: Child,
     launch: Launch,
+    out: PathBuf,
     log: PathBuf,
     url: String,
     address: SocketAddr,
@@ -228,6 +227,11 @@ impl Agent {
 
     pub async fn with(flags: &[&str]) -> Agent {
         Launch::new().flags(flags).start().await
+    }
+
+    /// What its stdout has behind the URL: what its main command printed.
+    pub fn printed(&self) -> Vec<u8> {
+        fs::read(&self.out).unwrap().split_off(self.url.len() + 1)
     }
 
     /// As it printed it, with the token.

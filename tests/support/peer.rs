@@ -1,6 +1,6 @@
 //! A client that behaves, with a deadline on everything it waits for.
 
-use pid1::client::Client;
+use pid1::client::{Address, Client};
 use pid1_sdk::api::{
     Command, ProcessExited, ProcessStart, ProcessStdin, ProcessStream, command::Body, open_channel::Action,
 };
@@ -18,6 +18,13 @@ pub struct Peer {
 impl Peer {
     pub(super) fn new(client: Client) -> Peer {
         Peer { client }
+    }
+
+    /// A client of the agent at `url`, which may be anybody's.
+    pub async fn connect(url: &str) -> Peer {
+        let address: Address = url.parse().unwrap();
+        let client = within("a client connects", SOON, Client::connect(&address)).await;
+        Peer::new(client.unwrap_or_else(|error| panic!("a client cannot connect: {error}")))
     }
 
     /// Attaches to the channel `name`, or makes it; without a name, makes one of its own.
@@ -109,6 +116,17 @@ impl Peer {
             _ => drop(self.output_until(shell, PROMPT).await),
         }
         shown
+    }
+
+    /// Opens a shell where there is none; what is said instead.
+    pub async fn no_shell(&mut self) -> String {
+        let shell = self.open("shell", "").await;
+        let is_error =
+            |command: &Command| command.channel == shell && matches!(command.body, Some(Body::Error(_)));
+        match self.until("an error", is_error).await.body {
+            Some(Body::Error(said)) => said,
+            _ => unreachable!(),
+        }
     }
 
     /// Opens a shell and waits for its prompt.

@@ -17,6 +17,11 @@ pub fn marked(variable: &str) -> Vec<i32> {
     pids().filter(has).collect()
 }
 
+pub fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Those of `pids` whose command line contains `text`.
 pub fn named(pids: &[i32], text: &str) -> Vec<i32> {
     let command_line = |pid: i32| {

@@ -1,7 +1,7 @@
 //! A person's terminal: a program on a pseudo-terminal of its own, what it shows, keys and window sizes.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
@@ -25,12 +25,18 @@ impl Screen {
     /// `pid1` with these arguments, on a terminal of 30 rows and 100 columns. What it says on stderr goes into `log`,
     /// so that the screen has the program's bytes alone.
     pub fn run(args: &[&str], log: &Path) -> Screen {
+        let mut words = vec![binary()];
+        words.extend(args.iter().map(PathBuf::from));
+        Screen::of(&words, log)
+    }
+
+    /// The same for any program.
+    pub fn of(words: &[PathBuf], log: &Path) -> Screen {
         let pair = native_pty_system().openpty(size(30, 100)).unwrap();
         let mut command = CommandBuilder::new("sh");
         command.args(["-c", "log=$1; shift; exec \"$@\" 2>>\"$log\"", "sh"]);
         command.arg(log);
-        command.arg(binary());
-        command.args(args);
+        command.args(words);
         for name in ["PID1_URL", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL"] {
             command.env_remove(name);
         }

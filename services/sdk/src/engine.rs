@@ -4,13 +4,17 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{Io, Keep, ProcessTable, Spec};
+use crate::error::{Error, Result, printable};
+use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
+
+/// Where a shell is, the first that is there.
+const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 
 /// What an engine is made from.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct Engine {
     config: EngineConfig,
     settings: Mutex<Settings>,
     counters: Counters,
+    main_command: OnceLock<Process>,
 }
 
 /// What a client with the right to may change while the agent runs; it holds for programs started from then on.
@@ -80,6 +85,7 @@ impl Engine {
             config,
             settings: Mutex::default(),
             counters: Counters::default(),
+            main_command: OnceLock::new(),
         }
     }
 
@@ -91,6 +97,16 @@ impl Engine {
     /// The one way to run a program.
     pub fn processes(&self) -> &ProcessTable {
         &self.processes
+    }
+
+    /// What the container is there for, once it was started; `None` if the agent has no such command.
+    pub fn main_command(&self) -> Option<Process> {
+        self.main_command.get().cloned()
+    }
+
+    /// From here on this is the main command. There is one: a second call changes nothing.
+    pub fn set_main_command(&self, process: Process) {
+        let _ = self.main_command.set(process);
     }
 
     /// Cancelled when the agent begins to stop.
@@ -135,18 +151,32 @@ impl Engine {
             put(&mut all, name, value);
         }
         let cwd = settings.cwd.unwrap_or_else(|| self.config.root.clone());
-        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None }
+        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None, term_first: false }
     }
 
     /// The shell that people get here: the container's own choice, else what is there.
-    pub fn shell(&self) -> OsString {
-        match self.variable("SHELL") {
-            Some(path) if !path.is_empty() => path.to_owned(),
-            _ => {
-                let usual = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
-                usual.into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/sh").into()
+    ///
+    /// # Errors
+    /// If there is none, as in images that hold one program and nothing else.
+    pub fn shell(&self) -> Result<OsString> {
+        if let Some(chosen) = self.variable("SHELL").filter(|path| !path.is_empty()) {
+            let path = Path::new(chosen);
+            if path.is_absolute() && !path.exists() {
+                return Err(Error::new(format!(
+                    "there is no shell to open here: the container's variable SHELL names {}, which is not there",
+                    printable(&chosen.to_string_lossy())
+                )));
             }
+            return Ok(chosen.to_owned());
         }
+        let found = SHELLS.into_iter().find(|path| Path::new(path).exists());
+        found.map(OsString::from).ok_or_else(|| {
+            Error::new(format!(
+                "there is no shell to open here, neither {}: put one into the image, name another in the \
+                 container's variable SHELL, or run programs without one",
+                SHELLS.join(" nor ")
+            ))
+        })
     }
 
     /// The container's value of an environment variable.

@@ -214,6 +214,9 @@ pub const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// itself by default, so that it can end in order.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// Time that daemons have at least when the agent ends, although programs before them have used up the grace.
+pub const REST_GRACE: Duration = Duration::from_secs(1);
+
 /// How long one round of SIGKILL waits for the killed to be gone. They go at once unless they sit in an uninterruptible
 /// system call, which nobody can end.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ impl Screen {
     /// Starts a shell; its past is that of `earlier`.
     pub(crate) fn start(ch: &Channel<Event>, size: WindowSize, earlier: Option<&Screen>) -> Result<Screen> {
         let engine = ch.engine();
-        let spec = engine.spec(vec![engine.shell()], Vec::new(), Io::Terminal(size), Keep::Tail);
+        let spec = engine.spec(vec![engine.shell()?], Vec::new(), Io::Terminal(size), Keep::Tail);
         let process = engine.processes().start(spec)?;
         let life = earlier.map_or(0, |earlier| earlier.life + 1);
         relay(ch, process.stdout(), 0, Policy::Terminal, move |piece| Event::Terminal(life, piece));

@@ -267,8 +267,9 @@ impl OutputLog {
         self.shared.pump.notify_one();
     }
 
-    /// Tells the pump to take one drain at most, without regard to readers, and close the stream.
-    pub(super) fn hang_up(&self) {
+    /// Takes what is there at once, without regard to readers, and closes the stream: the program's next write finds a
+    /// broken pipe, or a terminal that is gone.
+    pub fn hang_up(&self) {
         lock(&self.shared.state).hung_up = true;
         self.shared.pump.notify_one();
     }

@@ -2,14 +2,17 @@
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
 //! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
-//! agent left behind). `spawn` is the only file with `unsafe`.
+//! agent left behind); `heir` is for an init without an agent. `spawn` is the only file with `unsafe`.
 //!
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
 
+mod config;
+mod ending;
 mod error;
 mod exit;
 mod handle;
+pub mod heir;
 mod log;
 mod log_state;
 mod memory;
@@ -22,6 +25,7 @@ mod reader;
 mod reap;
 pub mod record;
 mod search;
+mod signal;
 mod spawn;
 mod spec;
 mod spill;
@@ -31,15 +35,17 @@ mod stop;
 mod table;
 mod terminal;
 
+pub use config::TableConfig;
 pub use error::{SignalError, StartError, StdinError, TerminalError};
 pub use exit::{Cause, Exit, ExitStatus, StopCause};
 pub use handle::Process;
 pub use log::OutputLog;
 pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
+pub use signal::SignalNumber;
 pub use spec::{Io, Keep, ProcessId, Spec, Stream, WindowSize};
 pub use stdin::Stdin;
-pub use table::{ProcessTable, TableConfig};
+pub use table::ProcessTable;
 
 #[cfg(test)]
 mod tests;

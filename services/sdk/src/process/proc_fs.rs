@@ -3,7 +3,8 @@
 //! What it deliberately does not do: signal anybody, or keep a picture longer than one look needs.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -26,6 +27,10 @@ pub(super) struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// It has a controlling terminal.
+    pub(super) terminal: bool,
+    /// A thread of the kernel, which shows where process 1 is not in a container.
+    kernel: bool,
     /// Dead, but not yet collected by its parent.
     pub(super) zombie: bool,
 }
@@ -39,9 +44,48 @@ pub(super) enum Kinship {
     Group,
 }
 
+/// PF_KTHREAD of the kernel's sched.h, among the flags of a process.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// The process `pid`, or None if there is none.
 pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The children that this process has.
+pub(super) fn children() -> Vec<Identity> {
+    // Those that a process had before it became this program belong to its first thread.
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    children_of(own).into_iter().filter_map(|pid| stat(pid).map(|stat| stat.identity)).collect()
+}
+
+/// The children that the first thread of `pid` has.
+pub(super) fn children_of(pid: i32) -> Vec<i32> {
+    let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Sets how soon `pid` is killed when memory runs out; whom it starts from then on inherits that. One that is gone, or
+/// has become another user's, is left as it is.
+pub(super) fn set_oom_score(pid: i32, score: i32) {
+    // Not `fs::write`: to make a file, or to cut it, takes locks that this one does not need.
+    let file = File::options().write(true).open(format!("/proc/{pid}/oom_score_adj"));
+    // In one go, too: the sign alone would be no number.
+    let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
+}
+
+/// The same for `children`, and those that they in turn have started, where it is still ours: a program that has chosen
+/// one for itself keeps it.
+pub(super) fn set_oom_scores(children: Vec<i32>, score: i32) {
+    let of = |process: &str| std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).ok();
+    let Some(own) = of("self") else { return };
+    let mut waiting = children;
+    while let Some(child) = waiting.pop() {
+        if of(&child.to_string()).is_some_and(|found| found == own) {
+            set_oom_score(child, score);
+        }
+        waiting.extend(children_of(child));
+    }
 }
 
 /// Tells this boot from any other.
@@ -63,6 +107,8 @@ fn parse(line: &[u8]) -> Option<Stat> {
         parent: number(1)?,
         group: number(2)?,
         session: number(3)?,
+        terminal: number(4)? != 0,
+        kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL_THREAD != 0,
     })
 }
 
@@ -135,6 +181,26 @@ impl Snapshot {
             }
         }
         known.extend(&found);
+        found.retain(|member| self.all.get(&member.pid).is_some_and(|stat| !stat.zombie));
+        found.into_iter().collect()
+    }
+
+    /// Who is left to this process, without zombies: as process 1 everybody, else its descendants. `strangers` are left
+    /// out with all their descendants.
+    pub(super) fn rest(&self, strangers: &[Identity]) -> Vec<Identity> {
+        let own = std::process::id().cast_signed();
+        let mut queue: Vec<i32> = match own {
+            1 => self.all.keys().copied().filter(|pid| *pid != 1).collect(),
+            _ => self.children.get(&own).cloned().unwrap_or_default(),
+        };
+        let mut found: HashSet<Identity> = HashSet::new();
+        while let Some(pid) = queue.pop() {
+            let Some(stat) = self.all.get(&pid) else { continue };
+            if stat.kernel || strangers.contains(&stat.identity) || !found.insert(stat.identity) {
+                continue;
+            }
+            queue.extend(self.children.get(&pid).into_iter().flatten());
+        }
         found.retain(|member| self.all.get(&member.pid).is_some_and(|stat| !stat.zombie));
         found.into_iter().collect()
     }

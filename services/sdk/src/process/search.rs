@@ -29,22 +29,36 @@ pub(super) fn find(program: &OsStr, env: &[(OsString, OsString)], cwd: &Path) ->
             }
         };
     }
-    // The last of two equal names wins, as in the shells.
-    let path = env
-        .iter()
-        .rev()
-        .find(|(name, _)| name == "PATH")
-        .map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value.as_os_str());
-    if !program.is_empty() {
-        for folder in path.as_bytes().split(|byte| *byte == b':') {
-            // An empty entry means the current folder, which `join` of an empty path gives.
-            let candidate = cwd.join(OsStr::from_bytes(folder)).join(program);
-            if executable(&candidate).is_ok() {
-                return Ok(candidate);
-            }
+    candidates(program, env, cwd)
+        .find(|candidate| executable(candidate).is_ok())
+        .ok_or_else(|| StartError::NotInPath { program: program.to_string_lossy().into_owned() })
+}
+
+/// As [`find`], but a file that is there and may not be run is told apart from none, as `execvp` does it.
+///
+/// # Errors
+/// As [`find`], and `Program` with the reason for such a file.
+pub(super) fn find_as_execvp(
+    program: &OsStr,
+    env: &[(OsString, OsString)],
+    cwd: &Path,
+) -> Result<PathBuf, StartError> {
+    let denied = |candidate: PathBuf| executable(&candidate) == Err(Errno::EACCES);
+    find(program, env, cwd).map_err(|error| match error {
+        StartError::NotInPath { program: name } if candidates(program, env, cwd).any(denied) => {
+            StartError::Program { program: name, reason: Errno::EACCES }
         }
-    }
-    Err(StartError::NotInPath { program: program.to_string_lossy().into_owned() })
+        error => error,
+    })
+}
+
+/// Where a bare name may be. An empty entry means the current folder, which `join` of an empty path gives.
+fn candidates(program: &OsStr, env: &[(OsString, OsString)], cwd: &Path) -> impl Iterator<Item = PathBuf> {
+    // The last of two equal names wins, as in the shells.
+    let path = env.iter().rev().find(|(name, _)| name == "PATH");
+    let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value.as_os_str());
+    let folders = path.as_bytes().split(|byte| *byte == b':').filter(|_| !program.is_empty());
+    folders.map(move |folder| cwd.join(OsStr::from_bytes(folder)).join(program))
 }
 
 /// Whether `cwd` can be a working folder.

@@ -1,8 +1,8 @@
 //! `posix_spawn`: the only way a program starts, and the only file of the module with `unsafe`.
 //!
 //! Never `fork`: a fork copies the page tables (16 ms at 1 GiB resident, against 0.6 ms here), and code between fork and
-//! exec of a threaded process is a trap. What it deliberately does not do: search the program, register the child,
-//! wait for it.
+//! exec of a threaded process is a trap. `spawn` is for the programs of an agent, `spawn_heir` for the one program of an
+//! init. What it deliberately does not do: search the program, register the child, wait for it.
 #![expect(
     unsafe_code,
     reason = "posix_spawn has no safe wrapper that can open a terminal and change the folder"
@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use portable_pty::MasterPty;
 use rustix::process::{Pid, Resource, Rlimit};
 
@@ -46,8 +47,6 @@ pub(super) struct Order<'a> {
 /// # Errors
 /// What the system said about the first step that failed, `execve` included.
 pub(super) fn spawn(order: &Order<'_>) -> Result<Pid, Errno> {
-    let args = pointers(order.args);
-    let env = pointers(order.env);
     let first_free = 1 + order.fds.iter().map(|(_, to)| *to).max().unwrap_or(2).max(2);
 
     // A source that has the number of another's target would be overwritten before its turn: such a source is
@@ -82,16 +81,91 @@ pub(super) fn spawn(order: &Order<'_>) -> Result<Pid, Errno> {
         actions.close(fd)?;
     }
     actions.close_from(first_free)?;
-    let attributes = Attributes::new(order.terminal.is_some())?;
+    let alone = if order.terminal.is_some() { SETSID } else { flag(libc::POSIX_SPAWN_SETPGROUP) };
+    let attributes = Attributes::new(alone, &every_signal(), SigSet::empty().as_ref())?;
 
     let _limit = order.nofile_soft.map(SoftLimit::lower);
+    execute(order.program, order.args, order.env, &actions, &attributes)
+}
+
+/// Where a program stands that inherits all else.
+#[derive(Clone, Copy, Debug)]
+pub enum Stand<'a> {
+    /// In our process group.
+    Beside,
+    /// In a process group of its own, which is in the foreground of this terminal from the first moment on.
+    Group(Option<BorrowedFd<'a>>),
+    /// In a session of its own, whose terminal becomes the one that is our stdin. The descriptor is one of ours that
+    /// the child opens it as for a moment.
+    Session(Option<BorrowedFd<'a>>),
+}
+
+/// Starts a program that inherits what we inherited: descriptors, folder, limits, ignored signals, and `mask`.
+///
+/// # Errors
+/// As `spawn`.
+pub(super) fn spawn_heir(
+    program: &CStr,
+    args: &[CString],
+    env: &[CString],
+    stand: Stand<'_>,
+    mask: &SigSet,
+) -> Result<Pid, Errno> {
+    let mut actions = Actions::new()?;
+    let alone = match stand {
+        Stand::Beside => 0,
+        Stand::Group(terminal) => {
+            if let Some(terminal) = terminal {
+                actions.foreground(terminal)?;
+            }
+            flag(libc::POSIX_SPAWN_SETPGROUP)
+        }
+        Stand::Session(spare) => {
+            if let Some(spare) = spare.map(|fd| fd.as_raw_fd()) {
+                // The first terminal that a session's leader opens is the session's.
+                actions.open(spare, c"/proc/self/fd/0")?;
+                actions.close(spare)?;
+            }
+            SETSID
+        }
+    };
+    // The Rust runtime has ignored it at our start, the child would inherit that.
+    let mut reset = every_signal();
+    for signal in Signal::iterator().map(|signal| signal as i32).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        if signal != libc::SIGPIPE {
+            // SAFETY: the set is initialised, and the call checks the number.
+            unsafe { libc::sigdelset(&mut reset, signal) };
+        }
+    }
+    let attributes = Attributes::new(alone, &reset, mask.as_ref())?;
+    execute(program, args, env, &actions, &attributes)
+}
+
+/// With the C library's two own signals, which the child would ignore if they were not reset.
+fn every_signal() -> libc::sigset_t {
+    let mut every = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: plain bits, of which all values are valid. Not `sigfillset`: it leaves out those two.
+    unsafe {
+        every.as_mut_ptr().write_bytes(0xff, 1);
+        every.assume_init()
+    }
+}
+
+fn execute(
+    program: &CStr,
+    args: &[CString],
+    env: &[CString],
+    actions: &Actions,
+    attributes: &Attributes,
+) -> Result<Pid, Errno> {
+    let (args, env) = (pointers(args), pointers(env));
     let mut pid: libc::pid_t = 0;
     // SAFETY: every pointer is valid for the call: `program`, the argument and environment arrays (NULL-terminated by
-    // `pointers`, their strings borrowed from `order`), and the two initialised objects, which outlive the call.
+    // `pointers`, their strings borrowed by this function), and the two initialised objects, which outlive the call.
     let error = unsafe {
         libc::posix_spawn(
             &mut pid,
-            order.program.as_ptr(),
+            program.as_ptr(),
             actions.0.as_ptr(),
             attributes.0.as_ptr(),
             args.as_ptr(),
@@ -101,6 +175,24 @@ pub(super) fn spawn(order: &Order<'_>) -> Result<Pid, Errno> {
     check(error)?;
     // The system never reports 0 for a child; treat it as "no such process" rather than panic.
     Pid::from_raw(pid).ok_or(Errno::ESRCH)
+}
+
+/// Gives up our controlling terminal, so that another session can have it.
+pub(super) fn leave_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open, and the request takes no argument.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) }).map(drop)
+}
+
+/// Children stay until they are waited for, even if whoever started us ignores their ends; so does the child's child.
+pub(super) fn keep_dead_children() -> Result<(), Errno> {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+}
+
+/// Sends the signal of this number, real-time ones too, to a process, or to a group if `pid` is negative.
+pub(super) fn send(pid: i32, number: i32) -> Result<(), Errno> {
+    // SAFETY: it takes two numbers.
+    Errno::result(unsafe { libc::kill(pid, number) }).map(drop)
 }
 
 /// A descriptor of the terminal's master side that is ours: close-on-exec, independent of the pair.
@@ -187,6 +279,12 @@ impl Actions {
         check(unsafe { libc::posix_spawn_file_actions_addclose(self.0.as_mut_ptr(), fd) })
     }
 
+    fn foreground(&mut self, terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+        let fd = terminal.as_raw_fd();
+        // SAFETY: the object is initialised; the child's group exists and all its signals are blocked by then.
+        check(unsafe { libc::posix_spawn_file_actions_addtcsetpgrp_np(self.0.as_mut_ptr(), fd) })
+    }
+
     fn close_from(&mut self, first: RawFd) -> Result<(), Errno> {
         // SAFETY: the object is initialised; the child closes its own copies only.
         check(unsafe { libc::posix_spawn_file_actions_addclosefrom_np(self.0.as_mut_ptr(), first) })
@@ -204,23 +302,20 @@ impl Drop for Actions {
 struct Attributes(Box<MaybeUninit<libc::posix_spawnattr_t>>);
 
 impl Attributes {
-    fn new(session: bool) -> Result<Self, Errno> {
+    /// `alone` is a flag that makes the child a group or a session of its own, or 0; signals of `reset` get their
+    /// default action, those of `mask` are blocked.
+    fn new(alone: c_short, reset: &libc::sigset_t, mask: &libc::sigset_t) -> Result<Self, Errno> {
         let mut attributes = Box::new(MaybeUninit::<libc::posix_spawnattr_t>::uninit());
         // SAFETY: the pointer is valid and writable; on success the object is initialised and destroyed once, in Drop.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         let mut attributes = Self(attributes);
         let raw = attributes.0.as_mut_ptr();
-        let group = if session { SETSID } else { flag(libc::POSIX_SPAWN_SETPGROUP) };
-        let flags = flag(libc::POSIX_SPAWN_SETSIGDEF) | flag(libc::POSIX_SPAWN_SETSIGMASK) | group;
-        let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: `raw` is initialised; each set is filled (it is plain bits, of which all values are valid) or
-        // emptied before it is read, and copied by the call. A process group of 0 means the child's own pid.
+        let flags = flag(libc::POSIX_SPAWN_SETSIGDEF) | flag(libc::POSIX_SPAWN_SETSIGMASK) | alone;
+        // SAFETY: `raw` is initialised; the sets are valid and copied by the call. A process group of 0 means the
+        // child's own pid.
         unsafe {
-            // Not `sigfillset`: it leaves out the C library's two own signals, which the child would then ignore.
-            signals.as_mut_ptr().write_bytes(0xff, 1);
-            check(libc::posix_spawnattr_setsigdefault(raw, signals.as_ptr()))?;
-            libc::sigemptyset(signals.as_mut_ptr());
-            check(libc::posix_spawnattr_setsigmask(raw, signals.as_ptr()))?;
+            check(libc::posix_spawnattr_setsigdefault(raw, reset))?;
+            check(libc::posix_spawnattr_setsigmask(raw, mask))?;
             check(libc::posix_spawnattr_setpgroup(raw, 0))?;
             check(libc::posix_spawnattr_setflags(raw, flags))?;
         }

@@ -53,13 +53,17 @@ impl Prepared {
 
     /// What a refusal of the system means for this start.
     pub(super) fn refused(&self, reason: Errno) -> StartError {
-        let program = self.name.clone();
-        match reason {
-            // The file was there a moment ago, so what is missing is what it names.
-            Errno::ENOENT => StartError::Interpreter { program },
-            Errno::EAGAIN => StartError::NoProcesses { program },
-            _ => StartError::Program { program, reason },
-        }
+        refusal(self.name.clone(), reason)
+    }
+}
+
+/// What it means that the system refused to start `program`, which was found.
+pub(super) fn refusal(program: String, reason: Errno) -> StartError {
+    match reason {
+        // The file was there a moment ago, so what is missing is what it names.
+        Errno::ENOENT => StartError::Interpreter { program },
+        Errno::EAGAIN => StartError::NoProcesses { program },
+        _ => StartError::Program { program, reason },
     }
 }
 
@@ -73,7 +77,7 @@ fn check_targets(spec: &Spec) -> Result<(), StartError> {
     }
 }
 
-fn terminated(what: &'static str, parts: &[&OsStr]) -> Result<CString, StartError> {
+pub(super) fn terminated(what: &'static str, parts: &[&OsStr]) -> Result<CString, StartError> {
     let length = parts.iter().map(|part| part.len()).sum::<usize>();
     let mut bytes = Vec::with_capacity(length + 1);
     for part in parts {

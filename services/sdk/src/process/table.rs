@@ -6,67 +6,43 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
+use super::config::TableConfig;
 use super::error::{SignalError, StartError};
-use super::exit::StopCause;
+use super::exit::{Exit, StopCause};
 use super::handle::{Inner, Process, Stop};
 use super::lock;
 use super::log::OutputLog;
 use super::plumbing::{self, ChildEnds};
-use super::proc_fs::{Identity, Scans};
+use super::proc_fs::{self, Identity, Scans};
 use super::pump::Pump;
-use super::record::Record;
+use super::record::{Lost, Record};
+use super::signal::SignalNumber;
 use super::spawn::{self, Order};
 use super::spec::{Keep, ProcessId, Spec};
 use super::start::Prepared;
 use super::stdin::Stdin;
 use super::{reap, stop};
-use crate::limits::{BUSY_PIPES, EXITED_KEPT, MAX_PROCESSES, STOP_GRACE};
+use crate::limits::{BUSY_PIPES, EXITED_KEPT};
 use crate::runtimes::Runtimes;
-
-/// What an operator decides about a table.
-#[derive(Clone, Debug)]
-pub struct TableConfig {
-    /// Where replay files and the record of started programs are; without it logs stay in memory and nothing is recorded.
-    pub state_dir: Option<PathBuf>,
-    /// Time between the polite signal and SIGKILL.
-    pub stop_grace: Duration,
-    /// The soft limit on open descriptors that programs get, if the agent has raised its own.
-    pub child_nofile_soft: Option<u64>,
-    /// Live programs at a time.
-    pub max_processes: usize,
-    /// Exited programs that stay listed although nobody holds them.
-    pub exited_kept: usize,
-}
-
-impl Default for TableConfig {
-    fn default() -> Self {
-        Self {
-            state_dir: None,
-            stop_grace: STOP_GRACE,
-            child_nofile_soft: None,
-            max_processes: MAX_PROCESSES,
-            exited_kept: EXITED_KEPT,
-        }
-    }
-}
 
 /// The table. Clones are the same table.
 #[derive(Clone)]
 pub struct ProcessTable {
-    shared: Arc<Table>,
+    pub(super) shared: Arc<Table>,
 }
 
 pub(super) struct Table {
-    state: Mutex<State>,
-    config: TableConfig,
+    pub(super) state: Mutex<State>,
+    pub(super) config: TableConfig,
     folder: Option<Arc<Path>>,
     pub(super) runtimes: Runtimes,
     pub(super) scans: Scans,
@@ -74,16 +50,22 @@ pub(super) struct Table {
     /// Unread input of all programs.
     stdin_bytes: Arc<AtomicUsize>,
     record: Option<Record>,
+    /// Children of this process from before it took over orphans; empty until then.
+    pub(super) strangers: OnceLock<Vec<Identity>>,
+    /// Of the agent before this one.
+    lost: Vec<Lost>,
+    /// Nobody gets any more grace.
+    pub(super) hurry: CancellationToken,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     last_id: u64,
     live: HashMap<i32, Live>,
     /// Everything listed, the dead ones as long as somebody holds them.
     listed: HashMap<ProcessId, Weak<Inner>>,
     recent: VecDeque<Process>,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 struct Live {
@@ -91,17 +73,32 @@ struct Live {
     pidfd: Arc<OwnedFd>,
 }
 
+/// A program that was just reaped.
+struct Ended {
+    process: Process,
+    exit: Exit,
+    /// Dropped after the lock: the last handle of an old program closes files.
+    evicted: Option<Process>,
+}
+
 impl ProcessTable {
     /// An empty table. A state folder that cannot be written costs the record, with a warning, not the table.
     pub fn new(runtimes: Runtimes, config: TableConfig) -> Self {
+        Self::after(Vec::new(), runtimes, config)
+    }
+
+    /// The same, on the state folder of an earlier agent that left `lost`.
+    pub fn after(mut lost: Vec<Lost>, runtimes: Runtimes, config: TableConfig) -> Self {
         let record = config.state_dir.as_deref().and_then(|folder| {
             Record::open(folder)
                 .inspect_err(|error| tracing::warn!(%error, "started programs cannot be recorded"))
                 .ok()
         });
+        lost.drain(..lost.len().saturating_sub(config.exited_kept));
+        let last_id = record.as_ref().map_or(0, Record::last_id);
         Self {
             shared: Arc::new(Table {
-                state: Mutex::default(),
+                state: Mutex::new(State { last_id, ..State::default() }),
                 folder: config.state_dir.as_deref().map(Arc::from),
                 config,
                 scans: Scans::new(runtimes.clone()),
@@ -109,6 +106,9 @@ impl ProcessTable {
                 big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
                 stdin_bytes: Arc::default(),
                 record,
+                lost,
+                strangers: OnceLock::new(),
+                hurry: CancellationToken::new(),
             }),
         }
     }
@@ -131,6 +131,7 @@ impl ProcessTable {
             leader: Identity { pid: 0, start: 0 },
             args: spec.args,
             label: spec.label,
+            term_first: spec.term_first,
             started: SystemTime::now(),
             terminal: ours.terminal,
             kept_in_memory: spec.keep == Keep::Tail,
@@ -167,6 +168,9 @@ impl ProcessTable {
             let mut state = lock(&table.state);
             state.may_start(table.config.max_processes)?;
             let pid = spawn::spawn(&order).map_err(|reason| prepared.refused(reason))?;
+            if let Some(score) = table.config.child_oom_score {
+                proc_fs::set_oom_score(pid.as_raw_nonzero().get(), score);
+            }
             let (leader, pidfd) = reap::register(pid)?;
             state.last_id += 1;
             inner.id = ProcessId(state.last_id);
@@ -176,7 +180,7 @@ impl ProcessTable {
             state.insert(process.clone(), pidfd.clone());
             // Under the lock, so that the record has the start before the end.
             if let Some(record) = &table.record {
-                record.started(leader, process.kinship());
+                record.started(process.id(), leader, process.kinship());
             }
             (process, pidfd)
         };
@@ -207,6 +211,12 @@ impl ProcessTable {
         state.listed().filter(|process| process.pid() == pid).max_by_key(Process::id)
     }
 
+    /// Programs that an earlier agent had started and whose end nobody saw, oldest first, as many as this table keeps of
+    /// exited ones.
+    pub fn lost(&self) -> &[Lost] {
+        &self.shared.lost
+    }
+
     /// How many programs run.
     pub fn live(&self) -> usize {
         lock(&self.shared.state).live.len()
@@ -219,19 +229,6 @@ impl ProcessTable {
     /// Looks whether the program with this pid has exited, and if so reaps it. True if the pid is one of this table's.
     pub fn reap(&self, pid: i32) -> bool {
         self.shared.reap(pid)
-    }
-
-    /// Stops every program and what exited ones left behind; nothing can be started any more. Returns when all is gone,
-    /// at the latest after the grace and what SIGKILL takes.
-    pub async fn stop_all(&self) {
-        lock(&self.shared.state).closed = true;
-        let processes = self.list();
-        for process in &processes {
-            process.stop(StopCause::Shutdown);
-        }
-        for process in processes {
-            process.stopped().await;
-        }
     }
 }
 
@@ -257,49 +254,56 @@ impl Table {
     }
 
     pub(super) fn reap(&self, pid: i32) -> bool {
-        // Dropped after the lock: the last handle of an old program closes files.
-        let evicted;
-        let (process, exit) = {
+        let ended = {
             let mut state = lock(&self.state);
             let Some(live) = state.live.get(&pid) else {
                 return false;
             };
-            let Some(exit) = reap::look(&live.pidfd, live.process.inner.stop_cause.get().copied()) else {
+            let Some(status) = reap::look(&live.pidfd) else {
                 return true;
             };
-            let process = live.process.clone();
-            state.live.remove(&pid);
-            // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
-            if process.inner.kept_in_memory {
-                state.recent.push_back(process.clone());
-            }
-            evicted =
-                (state.recent.len() > self.config.exited_kept).then(|| state.recent.pop_front()).flatten();
-            (process, exit)
+            state.end(pid, status, self.config.exited_kept)
         };
+        self.publish(ended);
+        true
+    }
+
+    pub(super) fn reap_any(&self) -> bool {
+        let ended = {
+            let mut state = lock(&self.state);
+            let Some((pid, status)) = reap::any() else {
+                return false;
+            };
+            state.end(pid, status, self.config.exited_kept)
+        };
+        self.publish(ended);
+        true
+    }
+
+    /// Makes the end of a program known; without the lock.
+    fn publish(&self, ended: Option<Ended>) {
+        let Some(Ended { process, exit, evicted }) = ended else { return };
         if let Some(record) = &self.record {
             record.ended(process.inner.leader);
         }
         process.inner.publish(exit);
         drop(evicted);
-        true
     }
 
-    pub(super) fn signal_group(&self, inner: &Inner, signal: Signal) -> Result<(), SignalError> {
+    pub(super) fn signal_group(&self, inner: &Inner, signal: SignalNumber) -> Result<(), SignalError> {
         let pid = inner.leader.pid;
         // Under the lock the leader, dead or alive, keeps its pid, so the group cannot be another's.
         let state = lock(&self.state);
         let live = state.live.get(&pid).filter(|live| live.process.id() == inner.id);
-        let Some(live) = live else {
+        if live.is_none() {
             return Err(SignalError::Exited { pid });
-        };
-        match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), signal) {
-            // It has moved to another group, which only a program that is not a session leader can do.
-            Err(nix::errno::Errno::ESRCH) => {
-                stop::send(&*live.pidfd, signal).map_err(|reason| SignalError::System { pid, reason })
-            }
-            other => other.map_err(|reason| SignalError::System { pid, reason }),
         }
+        let sent = match spawn::send(-pid, signal.get()) {
+            // It has moved to another group, which only a program that is not a session leader can do.
+            Err(Errno::ESRCH) => spawn::send(pid, signal.get()),
+            other => other,
+        };
+        sent.map_err(|reason| SignalError::System { pid, reason })
     }
 
     pub(super) fn begin_stop(self: &Arc<Self>, process: &Process, cause: StopCause, without_grace: bool) {
@@ -344,6 +348,18 @@ impl State {
         }
         self.listed.insert(process.id(), Arc::downgrade(&process.inner));
         self.live.insert(process.pid(), Live { process, pidfd });
+    }
+
+    /// Takes a dead child that was just reaped out of the table; None if it was an orphan.
+    fn end(&mut self, pid: i32, status: reap::Status, exited_kept: usize) -> Option<Ended> {
+        let process = self.live.remove(&pid)?.process;
+        let exit = status.exit(process.inner.stop_cause.get().copied());
+        // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
+        if process.inner.kept_in_memory {
+            self.recent.push_back(process.clone());
+        }
+        let evicted = (self.recent.len() > exited_kept).then(|| self.recent.pop_front()).flatten();
+        Some(Ended { process, exit, evicted })
     }
 
     fn listed(&self) -> impl Iterator<Item = Process> {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::StartError;
+use super::super::{StartError, StopCause, proc_fs};
 use super::*;
 
 fn refusal(table: &ProcessTable, spec: Spec) -> (String, i32) {
@@ -155,4 +155,41 @@ async fn the_table_has_a_limit() {
     soon("all stopped", table.stop_all()).await;
     assert!(matches!(table.start(spec(&["cat"])), Err(StartError::ShuttingDown)));
     assert_eq!(table.live(), 0);
+}
+
+fn oom_score(pid: i32) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it runs");
+    text.trim().parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_program_and_its_children_are_killed_for_memory_as_the_table_says() {
+    let score = oom_score(std::process::id() as i32) + 150;
+    let table = table_with(TableConfig { child_oom_score: Some(score), ..TableConfig::default() });
+    let script = "read line; echo child=$(sh -c 'cat /proc/self/oom_score_adj'); read line";
+    for spec in [sh(script), on_terminal(sh(script))] {
+        let process = table.start(spec).expect("it starts");
+        assert_eq!(oom_score(process.pid()), score);
+        process.stdin().push("\n".into()).expect("it reads");
+        assert_eq!(number(&expect(&process, "child=").await, "child"), score);
+        process.kill(StopCause::Request);
+    }
+}
+
+/// Under load a program has started others before its own start has returned. Some choose for themselves.
+#[tokio::test]
+async fn a_child_that_was_there_before_is_killed_for_memory_as_its_parent() {
+    let own = oom_score(std::process::id() as i32);
+    let score = own + 150;
+    let table = table();
+    let process =
+        table.start(sh("sh -c 'sh -c \"echo last=\\$\\$; read a; exit\"; exit'; exit")).expect("it starts");
+    let last = number(&expect(&process, "\n").await, "last");
+    assert_ne!(oom_score(last), score);
+    proc_fs::set_oom_scores(proc_fs::children_of(process.pid()), score);
+    assert_eq!(oom_score(last), score);
+    std::fs::write(format!("/proc/{last}/oom_score_adj"), (own + 50).to_string()).expect("it takes one");
+    proc_fs::set_oom_scores(proc_fs::children_of(process.pid()), score);
+    assert_eq!(oom_score(last), own + 50, "its own choice");
+    process.kill(StopCause::Request);
 }

@@ -11,14 +11,14 @@ use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tc
 /// Our terminal in raw mode: each key is a byte for the program, none a signal for us. Dropping it restores the
 /// terminal, in a panic too.
 #[derive(Debug)]
-pub(super) struct RawMode {
+pub(crate) struct RawMode {
     cooked: Termios,
 }
 
 impl RawMode {
     /// Makes the terminal on stdin raw. From here on signals wait until [`hear_signals`]: one that ended us before we
     /// listen would leave the terminal raw.
-    pub(super) fn enter() -> io::Result<RawMode> {
+    pub(crate) fn enter() -> io::Result<RawMode> {
         SigSet::all().thread_block()?;
         let mode = RawMode { cooked: tcgetattr(rustix::stdio::stdin())? };
         mode.again()?;
@@ -26,14 +26,14 @@ impl RawMode {
     }
 
     /// Back to raw, after a stop.
-    pub(super) fn again(&self) -> io::Result<()> {
+    pub(crate) fn again(&self) -> io::Result<()> {
         let mut raw = self.cooked.clone();
         raw.make_raw();
         Ok(tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw)?)
     }
 
     /// As it was, for the time of a stop or for good.
-    pub(super) fn restore(&self) {
+    pub(crate) fn restore(&self) {
         // A terminal that is gone needs no restoring.
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.cooked);
     }
@@ -46,22 +46,22 @@ impl Drop for RawMode {
 }
 
 /// Somebody listens now.
-pub(super) fn hear_signals() -> io::Result<()> {
+pub(crate) fn hear_signals() -> io::Result<()> {
     Ok(SigSet::all().thread_unblock()?)
 }
 
 /// Whether reading stdin would stop us: a terminal that has another job in front.
-pub(super) fn in_background() -> bool {
+pub(crate) fn in_background() -> bool {
     is_terminal() && tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|front| front != getpgrp())
 }
 
 /// Whether a person sits at stdin.
-pub(super) fn is_terminal() -> bool {
+pub(crate) fn is_terminal() -> bool {
     isatty(rustix::stdio::stdin())
 }
 
 /// Rows and columns of our terminal, if we have one that knows.
-pub(super) fn size() -> Option<(u16, u16)> {
+pub(crate) fn size() -> Option<(u16, u16)> {
     [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
         .into_iter()
         .filter_map(|fd| tcgetwinsize(fd).ok())
@@ -71,7 +71,7 @@ pub(super) fn size() -> Option<(u16, u16)> {
 
 /// What a program on our terminal should know about it. Languages only where every system has them: a shell that
 /// cannot find a locale complains at each start.
-pub(super) fn environment() -> Vec<(String, String)> {
+pub(crate) fn environment() -> Vec<(String, String)> {
     let known = |name: &str, value: &str| match name {
         "TERM" | "COLORTERM" | "NO_COLOR" => !value.is_empty(),
         "LANG" => matches!(value, "C" | "POSIX" | "C.UTF-8" | "C.utf8"),
