@@ -36,8 +36,8 @@ impl Image {
         // As container engines write them; nobody answers there.
         fs::write(root.join("etc/hosts"), format!("127.0.0.1 {HOST}\n")).unwrap();
         fs::write(root.join("etc/resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
-        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/work:/bin/sh\n").unwrap();
-        for folder in ["work", "state"] {
+        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/app:/bin/sh\n").unwrap();
+        for folder in ["app", "state"] {
             fs::create_dir(bundle.path().join(folder)).unwrap();
         }
         fs::write(bundle.path().join("token"), TOKEN).unwrap();
@@ -46,7 +46,7 @@ impl Image {
         let mut image = Image { config: serde_json::from_slice(&config).unwrap(), bundle };
         let process = image.config["process"].as_object_mut().unwrap();
         process.insert("terminal".into(), false.into());
-        process.insert("cwd".into(), "/work".into());
+        process.insert("cwd".into(), "/app".into());
         // What may be set here is the machine's affair, not the image's.
         process.remove("rlimits");
         process.remove("oomScoreAdj");
@@ -54,7 +54,7 @@ impl Image {
         linux.remove("resources");
         linux["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "network");
         image.mounts().retain(|mount| mount["type"] != "cgroup");
-        for (folder, place) in [("work", "/work"), ("state", "/var/lib/pid1"), ("token", "/run/secrets/pid1")]
+        for (folder, place) in [("app", "/app"), ("state", "/var/lib/pid1"), ("token", "/run/secrets/pid1")]
         {
             image.bind(folder, place);
         }
