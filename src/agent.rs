@@ -16,8 +16,10 @@ use futures_util::FutureExt;
 use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::limits;
 use pid1_sdk::process::{ProcessTable, TableConfig, record};
 use pid1_sdk::runtimes::Runtimes;
+use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -30,8 +32,8 @@ use crate::init::{self, Ending, sys};
 use crate::router::Router;
 use main_command::MainCommand;
 
-/// Threads for files and scans of /proc; they sleep when there is nothing to do.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for files and scans of /proc; they sleep when there is nothing to do. Files have all but two of them.
+const BLOCKING_THREADS: usize = limits::FILE_WORKERS + 2;
 
 /// They stay once they are there: where programs have used up all processes, no thread can be made to find and end
 /// those programs.
@@ -98,15 +100,18 @@ impl Serving<'_> {
             },
         );
         let reaper = Reaper::new(processes.clone()).context("cannot take over orphans")?;
+        let workspace = Workspace::open(WorkspaceConfig {
+            root: config.root.clone(),
+            scratch: self.state.path().to_owned(),
+            fsync: config.fsync,
+        });
+        let workspace =
+            workspace.with_context(|| format!("cannot open the workspace {}", config.root.display()))?;
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
             processes,
             CancellationToken::new(),
-            EngineConfig {
-                root: config.root.clone(),
-                environment: config.environment,
-                keep_shells: config.keep_shells,
-            },
+            EngineConfig { workspace, environment: config.environment, keep_shells: config.keep_shells },
         ));
         let listener = door::listen(config.listen).with_context(|| {
             format!(

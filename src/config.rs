@@ -50,6 +50,11 @@ pub struct ServeArgs {
     #[arg(long = "secret-env", env = "PID1_SECRET_ENV", value_name = "NAME", value_delimiter = ',')]
     pub(crate) secret_env: Vec<String>,
 
+    /// Acknowledge a change of a file only when it is on disk. Without it what was acknowledged outlives the agent, but not
+    /// a loss of power
+    #[arg(long, env = "PID1_FSYNC", value_parser = BoolishValueParser::new())]
+    fsync: bool,
+
     /// How long a named shell runs on with nobody attached, in seconds [default: as long as it likes]
     #[arg(long, env = "PID1_KEEP_SHELLS", value_name = "SECONDS", value_parser = seconds)]
     keep_shells: Option<Duration>,
@@ -186,6 +191,7 @@ pub struct Config {
     /// A secret that nobody but the agent knows yet.
     pub(crate) generated_token: Option<Secret>,
     pub(crate) state_dir: PathBuf,
+    pub(crate) fsync: bool,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
     pub(crate) stop_grace: Duration,
@@ -235,6 +241,7 @@ impl Config {
             auth,
             generated_token,
             state_dir,
+            fsync: args.fsync,
             keep_shells: args.keep_shells,
             stop_grace: args.stop_grace,
             max_processes: args.max_processes,

@@ -1,7 +1,6 @@
 //! An agent without doors: the real router, sessions and channels on a runtime whose clock only moves when nobody has
 //! anything to do. So "until all is done" is a sleep that takes no time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use pid1_sdk::outbox::{Batch, Outbox};
 use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::wire::Census;
+use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use pid1_sdk::{Identity, Role, limits};
 use prost::Message;
 use tokio::runtime::Runtime;
@@ -44,7 +44,13 @@ impl Agent {
     /// An agent on the current runtime, which starts no program.
     pub fn new(census: &Arc<Census>) -> Agent {
         let runtimes = Runtimes::current();
-        let config = EngineConfig { root: PathBuf::from("/"), environment: Vec::new(), keep_shells: None };
+        // What is written there harms nobody.
+        let root = std::env::temp_dir().join(format!("pid1-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("the temporary folder can be written");
+        let scratch = root.clone();
+        let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
+        let workspace = workspace.expect("it was just made");
+        let config = EngineConfig { workspace, environment: Vec::new(), keep_shells: None };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);
         Agent {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result, printable};
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
+use crate::workspace::Workspace;
 
 /// Where a shell is, the first that is there.
 const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
@@ -19,8 +20,8 @@ const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 /// What an engine is made from.
 #[derive(Debug)]
 pub struct EngineConfig {
-    /// The workspace, absolute.
-    pub root: PathBuf,
+    /// The workspace.
+    pub workspace: Workspace,
     /// The environment of every program, already without the agent's secrets.
     pub environment: Vec<(OsString, OsString)>,
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
@@ -114,9 +115,14 @@ impl Engine {
         &self.stopping
     }
 
-    /// The workspace, absolute.
+    /// The workspace's files.
+    pub fn workspace(&self) -> &Workspace {
+        &self.config.workspace
+    }
+
+    /// The workspace's root, absolute.
     pub fn root(&self) -> &Path {
-        &self.config.root
+        self.config.workspace.root()
     }
 
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
@@ -150,7 +156,7 @@ impl Engine {
         for (name, value) in settings.env.into_iter().chain(env) {
             put(&mut all, name, value);
         }
-        let cwd = settings.cwd.unwrap_or_else(|| self.config.root.clone());
+        let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
         Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None }
     }
 

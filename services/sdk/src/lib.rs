@@ -22,6 +22,7 @@ pub mod service;
 pub mod testing;
 pub mod utf8;
 pub mod wire;
+pub mod workspace;
 
 pub use bytes::Bytes;
 pub use channel::{Channel, Member, Ticket};

@@ -226,3 +226,19 @@ pub const KILL_ROUNDS: usize = 16;
 
 /// Lines in the record of started programs before it is looked at for compaction: about 100 KiB.
 pub const RECORD_LINES: usize = 4096;
+
+// --- files ------------------------------------------------------------------------------------------------------
+
+/// File operations that run at once. Two threads fewer than the blocking pool has: if all of these hang on a file system
+/// that is far away, programs can still be found and ended.
+pub const FILE_WORKERS: usize = 6;
+
+/// Links followed on one path, as the kernel has it.
+pub const LINKS: usize = 40;
+
+/// Longest file that is read where it is asked for, if it is in memory: copying it takes about as long as waking another
+/// thread.
+pub const INLINE_READ_BYTES: usize = 64 * KIB;
+
+/// Replacements of files that may go on at once, as long as no two are of one file. Each takes microseconds.
+pub const COMMIT_LOCKS: usize = 64;

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+
+use crate::limits;
 
 /// Handles of the interactive runtimes and the bulk one, and the tracker that counts every task started through them.
 ///
@@ -19,6 +22,7 @@ pub struct Runtimes {
     turn: Arc<AtomicUsize>,
     bulk: Handle,
     tracker: TaskTracker,
+    file_workers: Arc<Semaphore>,
 }
 
 impl Runtimes {
@@ -26,7 +30,8 @@ impl Runtimes {
     /// goes to the pool of `first`, which should keep its threads: where no new one can be made, nothing could be stopped.
     pub fn new(first: Handle, more: impl IntoIterator<Item = Handle>, bulk: Handle) -> Self {
         let interactive = std::iter::once(first).chain(more).collect();
-        Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new() }
+        let file_workers = Arc::new(Semaphore::new(limits::FILE_WORKERS));
+        Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new(), file_workers }
     }
 
     /// All are the runtime of the caller, for tests and small tools.
@@ -83,6 +88,22 @@ impl Runtimes {
         T: Send + 'static,
     {
         self.tracker.spawn_blocking_on(work, &self.interactive[0])
+    }
+
+    /// Runs `work` on files on the blocking pool, when it is its turn: [`limits::FILE_WORKERS`] run at once. Once it has
+    /// begun it runs to its end, also if nobody waits for it any more; before, it never begins. `None` if it panicked, or
+    /// the agent ends.
+    pub async fn file_work<F, T>(&self, work: F) -> Option<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let turn = self.file_workers.clone().acquire_owned().await.ok()?;
+        let work = move || {
+            let _until_done = turn;
+            work()
+        };
+        self.spawn_blocking(work).await.ok()
     }
 
     /// The tracker of every task started through these runtimes: close it and wait to know that all have ended.
