@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use futures_util::FutureExt;
 use pid1::auth::Auth;
 use pid1::router::Router;
@@ -50,7 +51,13 @@ impl Agent {
         let scratch = root.clone();
         let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
         let workspace = workspace.expect("it was just made");
-        let config = EngineConfig { workspace, environment: Vec::new(), keep_shells: None };
+        let config = EngineConfig {
+            workspace,
+            environment: Vec::new(),
+            keep_shells: None,
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            services: Vec::new(),
+        };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);
         Agent {
@@ -84,7 +91,8 @@ impl Agent {
 pub fn drain(outbox: &Outbox) -> Vec<Command> {
     let (mut all, mut batch) = (Vec::new(), Batch::default());
     while let Some(true) = outbox.next_batch(&mut batch).now_or_never() {
-        let decoded = batch.frames.iter().map(|frame| Command::decode(frame.bytes.clone()));
+        let decoded =
+            batch.frames.iter().map(|frame| Command::decode(frame.bytes.clone().chain(frame.tail.clone())));
         all.extend(decoded.map(|command| command.expect("what is sent is a Command")));
         outbox.written(&mut batch);
     }

@@ -19,6 +19,9 @@ pub const MESSAGE_ELEMENTS: usize = 256 << 10;
 /// that another channel's echo does not wait long behind it.
 pub const OUTPUT_CHUNK_BYTES: usize = 64 << 10;
 
+/// From this length on, what a file holds is sent from where it is; below, copying costs less than a second piece.
+pub const SHARED_CONTENT_BYTES: usize = 16 << 10;
+
 // --- outbox -----------------------------------------------------------------------------------------------------
 
 /// What a queued frame costs besides its bytes: its place in the queue and the shared buffer's head. Without it a
@@ -233,6 +236,23 @@ pub const RECORD_LINES: usize = 4096;
 /// that is far away, programs can still be found and ended.
 pub const FILE_WORKERS: usize = 6;
 
+/// File operations that one channel has begun and not ended; some may wait for others of the same file. Then the channel
+/// takes no more commands.
+pub const FILE_JOBS: usize = 64;
+
+/// Content up to this length is read in one go. A longer one waits until its reader has nearly nothing left to take.
+pub const SMALL_FILE_BYTES: usize = 256 * KIB;
+
+/// What large files that are being sent may take of memory, for all sessions together; a larger one counts as this much.
+pub const LARGE_FILES_BYTES: usize = 256 * MIB;
+
+/// Entries of one folder that are given at once.
+pub const FOLDER_ENTRIES: usize = 256 * KIB;
+
+/// How long the end of a channel waits for changes of files that it has taken: less than
+/// [`CLOSE_TIMEOUT`].
+pub const CHANGES_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Links followed on one path, as the kernel has it.
 pub const LINKS: usize = 40;
 
@@ -242,3 +262,15 @@ pub const INLINE_READ_BYTES: usize = 64 * KIB;
 
 /// Replacements of files that may go on at once, as long as no two are of one file. Each takes microseconds.
 pub const COMMIT_LOCKS: usize = 64;
+
+/// Longest name of a lock that holds off snapshots.
+pub const LOCK_NAME_BYTES: usize = 256;
+
+/// Locks that hold off snapshots, of all sessions together: each is somebody's work that is half done.
+pub const SNAPSHOT_LOCKS: usize = 256;
+
+/// How long a snapshot waits for locks: most packages are installed by then.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
+
+/// Snapshots that members of one channel may wait for at once.
+pub const SNAPSHOTS_ASKED: usize = 64;
