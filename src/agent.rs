@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::door::{self, Doors};
 use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
+use crate::registry;
 use crate::router::Router;
 use main_command::MainCommand;
 
@@ -111,7 +112,13 @@ impl Serving<'_> {
             runtimes.clone(),
             processes,
             CancellationToken::new(),
-            EngineConfig { workspace, environment: config.environment, keep_shells: config.keep_shells },
+            EngineConfig {
+                workspace,
+                environment: config.environment,
+                keep_shells: config.keep_shells,
+                max_message_bytes: config.door.max_message_bytes,
+                services: registry::SERVICES.iter().map(|service| service.name).collect(),
+            },
         ));
         let listener = door::listen(config.listen).with_context(|| {
             format!(

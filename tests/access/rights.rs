@@ -26,6 +26,8 @@ const ROWS: &[Row] = &[
     Row { service: "shell", read: |_| false, own: &[] },
     Row { service: "exec", read: |_| false, own: &[] },
     Row { service: "process", read: |body| body == "processAttach", own: &["processList"] },
+    Row { service: "files", read: |body| ["read", "readdir", "stat"].contains(&body), own: &[] },
+    Row { service: "snapshot", read: |_| false, own: &[] },
     Row { service: "null", read: |_| false, own: &[] },
 ];
 

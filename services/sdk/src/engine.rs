@@ -5,13 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, printable};
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
+use crate::snapshots::Snapshots;
 use crate::workspace::Workspace;
 
 /// Where a shell is, the first that is there.
@@ -26,6 +27,10 @@ pub struct EngineConfig {
     pub environment: Vec<(OsString, OsString)>,
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
     pub keep_shells: Option<Duration>,
+    /// Largest message that clients send and are sent.
+    pub max_message_bytes: usize,
+    /// The services that clients may open.
+    pub services: Vec<&'static str>,
 }
 
 /// The engine of one agent.
@@ -38,6 +43,8 @@ pub struct Engine {
     settings: Mutex<Settings>,
     counters: Counters,
     main_command: OnceLock<Process>,
+    started: Instant,
+    snapshots: Snapshots,
 }
 
 /// What a client with the right to may change while the agent runs; it holds for programs started from then on.
@@ -87,6 +94,8 @@ impl Engine {
             settings: Mutex::default(),
             counters: Counters::default(),
             main_command: OnceLock::new(),
+            started: Instant::now(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -120,6 +129,11 @@ impl Engine {
         &self.config.workspace
     }
 
+    /// What puts everything on disk, and what holds that off.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
     /// The workspace's root, absolute.
     pub fn root(&self) -> &Path {
         self.config.workspace.root()
@@ -128,6 +142,21 @@ impl Engine {
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
     pub fn keep_shells(&self) -> Option<Duration> {
         self.config.keep_shells
+    }
+
+    /// Largest message that clients send and are sent.
+    pub fn max_message_bytes(&self) -> usize {
+        self.config.max_message_bytes
+    }
+
+    /// The services that clients may open.
+    pub fn services(&self) -> &[&'static str] {
+        &self.config.services
+    }
+
+    /// How long the agent has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Counts of what went wrong unseen.

@@ -18,6 +18,7 @@ pub mod process;
 pub mod relay;
 pub mod runtimes;
 pub mod service;
+pub mod snapshots;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod utf8;

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use draft::Draft;
 pub use error::{Cause, FileError};
@@ -72,6 +73,7 @@ struct Inner {
     commits: Vec<Mutex<()>>,
     hasher: RandomState,
     temporaries: AtomicU64,
+    memory: Arc<Semaphore>,
 }
 
 impl Workspace {
@@ -85,12 +87,27 @@ impl Workspace {
         let hasher = RandomState::new();
         let temporaries = AtomicU64::new(hasher.hash_one(std::process::id()));
         let commits = (0..limits::COMMIT_LOCKS).map(|_| Mutex::default()).collect();
-        Ok(Workspace(Arc::new(Inner { config, dir, quick, commits, hasher, temporaries })))
+        Ok(Workspace(Arc::new(Inner {
+            config,
+            dir,
+            quick,
+            commits,
+            hasher,
+            temporaries,
+            memory: Arc::new(Semaphore::new(limits::LARGE_FILES_BYTES)),
+        })))
     }
 
     /// The root, absolute.
     pub fn root(&self) -> &Path {
         &self.0.config.root
+    }
+
+    /// Waits for memory to hold that much of a file; it is given back with the result. All that holds large files
+    /// shares [`limits::LARGE_FILES_BYTES`].
+    pub async fn memory_for(&self, size_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let share = size_bytes.min(limits::LARGE_FILES_BYTES as u64);
+        self.0.memory.clone().acquire_many_owned(u32::try_from(share).unwrap_or(u32::MAX)).await.ok()
     }
 
     fn dir(&self) -> &Dir {

@@ -61,7 +61,21 @@ impl Workspace {
     /// As [`open_file`](Workspace::open_file); and if it holds more than `limit_bytes`.
     pub fn read(&self, path: &Path, limit_bytes: usize) -> Result<Vec<u8>> {
         let (file, metadata) = self.open_file(path)?;
-        read_all(&file, &metadata, limit_bytes).map_err(|cause| FileError::new("read", path, cause))
+        self.read_opened(path, &file, &metadata, limit_bytes)
+    }
+
+    /// All that a file holds, which [`open_file`](Workspace::open_file) has opened at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds more than `limit_bytes`.
+    pub fn read_opened(
+        &self,
+        path: &Path,
+        file: &File,
+        metadata: &Metadata,
+        limit_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        read_all(file, metadata, limit_bytes).map_err(|cause| FileError::new("read", path, cause))
     }
 
     /// What is in a folder. Neither the agent's own folder nor files that are being written are.
