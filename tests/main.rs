@@ -20,6 +20,7 @@ mod corpus;
 mod end;
 mod exec;
 mod fields;
+mod files;
 mod hostile;
 mod http;
 mod image;

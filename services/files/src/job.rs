@@ -86,9 +86,23 @@ impl Job {
             Job::List(path) => list(path, engine, outbox, ticket).await,
             other => {
                 let workspace = engine.workspace().clone();
-                answer(ticket, work(engine, move || other.perform(&workspace)).await);
+                let pace = other.pace(&workspace);
+                answer(ticket, work(engine, pace, move || other.perform(&workspace)).await);
             }
         }
+    }
+
+    fn pace(&self, workspace: &Workspace) -> Pace {
+        let long = match self {
+            Job::Write(_, content) => content.len() > limits::SMALL_FILE_BYTES,
+            // A folder may hold anything.
+            Job::Remove { path, .. } => {
+                workspace.stat_now(path).is_none_or(|found| found.kind == Kind::Folder)
+            }
+            Job::Sync(_) => true,
+            _ => false,
+        };
+        if long { Pace::Long } else { Pace::Short }
     }
 
     fn perform(self, workspace: &Workspace) -> Result<Body, FileError> {
@@ -115,7 +129,7 @@ async fn read(wire_path: String, engine: &Engine, outbox: &Outbox, ticket: Ticke
     let path = PathBuf::from(from_wire(&wire_path));
     let limit_bytes = engine.max_message_bytes().saturating_sub(ENVELOPE_BYTES);
     let (workspace, at) = (engine.workspace().clone(), path.clone());
-    let opened = work(engine, move || {
+    let opened = work(engine, Pace::Short, move || {
         let (file, metadata) = workspace.open_file(&at)?;
         if metadata.size_bytes > limits::SMALL_FILE_BYTES as u64 && metadata.size_bytes <= limit_bytes as u64
         {
@@ -135,7 +149,8 @@ async fn read(wire_path: String, engine: &Engine, outbox: &Outbox, ticket: Ticke
     let memory = engine.workspace().memory_for(metadata.size_bytes).await;
     let workspace = engine.workspace().clone();
     let content =
-        work(engine, move || workspace.read_opened(&path, &file_opened, &metadata, limit_bytes)).await;
+        work(engine, Pace::Long, move || workspace.read_opened(&path, &file_opened, &metadata, limit_bytes))
+            .await;
     answer(
         ticket,
         content.map(|content| file(wire_path, Bytes::from_owner(Large { content, _memory: memory }))),
@@ -156,14 +171,14 @@ impl AsRef<[u8]> for Large {
 
 /// Lists a folder; a large one when it is the reader's turn to take much.
 async fn list(path: PathBuf, engine: &Engine, outbox: &Outbox, ticket: Ticket) {
-    let entries = |limit: usize| {
+    let entries = |limit: usize, pace: Pace| {
         let (workspace, path) = (engine.workspace().clone(), path.clone());
-        work(engine, move || entries_of(&workspace, &path, limit))
+        work(engine, pace, move || entries_of(&workspace, &path, limit))
     };
-    match entries(SMALL_FOLDER).await {
+    match entries(SMALL_FOLDER, Pace::Short).await {
         Err(Error::File(FileError { cause: Cause::TooMuch { .. }, .. })) => {
             let _turn = outbox.turn_for_large().await;
-            answer(ticket, entries(limits::FOLDER_ENTRIES).await);
+            answer(ticket, entries(limits::FOLDER_ENTRIES, Pace::Long).await);
         }
         done => answer(ticket, done),
     }
@@ -187,12 +202,23 @@ fn entries_of(workspace: &Workspace, path: &Path, limit: usize) -> Result<Body, 
     Ok(Body::Files(Files { files }))
 }
 
+/// How long something takes: as always, or as long as there is much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Short,
+    Long,
+}
+
 /// Runs file work where it may wait.
 async fn work<T: Send + 'static>(
     engine: &Engine,
+    pace: Pace,
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T> {
-    let done = engine.runtimes().file_work(work).await;
+    let done = match pace {
+        Pace::Short => engine.runtimes().file_work(work).await,
+        Pace::Long => engine.runtimes().long_file_work(work).await,
+    };
     let done = done.ok_or_else(|| Error::new("files: given up, because the agent ends or has failed"))?;
     Ok(done?)
 }

@@ -236,6 +236,10 @@ pub const RECORD_LINES: usize = 4096;
 /// that is far away, programs can still be found and ended.
 pub const FILE_WORKERS: usize = 6;
 
+/// Of these, how many may be at work that takes as long as there is much of something: a folder being removed, a large
+/// file, a disk being waited for. Whoever asks for little has the others.
+pub const LONG_FILE_WORKERS: usize = 3;
+
 /// File operations that one channel has begun and not ended; some may wait for others of the same file. Then the channel
 /// takes no more commands.
 pub const FILE_JOBS: usize = 64;

@@ -23,6 +23,7 @@ pub struct Runtimes {
     bulk: Handle,
     tracker: TaskTracker,
     file_workers: Arc<Semaphore>,
+    long_file_workers: Arc<Semaphore>,
 }
 
 impl Runtimes {
@@ -31,7 +32,15 @@ impl Runtimes {
     pub fn new(first: Handle, more: impl IntoIterator<Item = Handle>, bulk: Handle) -> Self {
         let interactive = std::iter::once(first).chain(more).collect();
         let file_workers = Arc::new(Semaphore::new(limits::FILE_WORKERS));
-        Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new(), file_workers }
+        let long_file_workers = Arc::new(Semaphore::new(limits::LONG_FILE_WORKERS));
+        Self {
+            interactive,
+            turn: Arc::default(),
+            bulk,
+            tracker: TaskTracker::new(),
+            file_workers,
+            long_file_workers,
+        }
     }
 
     /// All are the runtime of the caller, for tests and small tools.
@@ -104,6 +113,21 @@ impl Runtimes {
             work()
         };
         self.spawn_blocking(work).await.ok()
+    }
+
+    /// As [`file_work`](Runtimes::file_work), for what may take long: [`limits::LONG_FILE_WORKERS`] of it run at once, so
+    /// that others do not wait for all of it.
+    pub async fn long_file_work<F, T>(&self, work: F) -> Option<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let turn = self.long_file_workers.clone().acquire_owned().await.ok()?;
+        let work = move || {
+            let _until_done = turn;
+            work()
+        };
+        self.file_work(work).await
     }
 
     /// The tracker of every task started through these runtimes: close it and wait to know that all have ended.

@@ -129,7 +129,7 @@ impl Snapshots {
         }
         let number = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let workspace = workspace.clone();
-        runtimes.file_work(move || workspace.sync_all()).await.ok_or(SnapshotError::Ending)??;
+        runtimes.long_file_work(move || workspace.sync_all()).await.ok_or(SnapshotError::Ending)??;
         self.0.saved.store(number, Ordering::SeqCst);
         Ok(())
     }

@@ -79,12 +79,6 @@ impl FileError {
     }
 }
 
-impl Cause {
-    pub(super) fn is_hidden(&self) -> bool {
-        matches!(self, Cause::Hidden)
-    }
-}
-
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {

@@ -104,13 +104,20 @@ impl Workspace {
             let dir = self.dir().open_dir(parent).map_err(|error| match error.into() {
                 known @ (Cause::Outside | Cause::System(Errno::ENOENT)) => known,
                 // Of what is hidden this must not tell, either.
-                other => self.enter(parent).err().filter(Cause::is_hidden).unwrap_or(other),
+                _ if self.ends_in_hidden(parent) => Cause::Hidden,
+                other => other,
             })?;
             self.not_hidden(&dir, name)?;
             dir
         };
         let stat = look(&dir, name)?;
         Ok(Place { dir, name: name.to_owned(), stat })
+    }
+
+    /// Whether the part of `path` that can be opened leads to what is hidden.
+    fn ends_in_hidden(&self, path: &Path) -> bool {
+        let known = path.ancestors().skip(1).find_map(|part| self.dir().open_dir(part).ok());
+        known.is_some_and(|dir| matches!(self.not_hidden(&dir, OsStr::new("")), Err(Cause::Hidden)))
     }
 
     /// Fails if `dir` is the agent's own folder or below it, or is the root and `name` that folder: links and `..` lead

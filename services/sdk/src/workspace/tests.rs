@@ -117,6 +117,8 @@ fn errors_have_the_words_that_clients_look_for() {
             "read file: it holds 1 bytes, which is more than the 0 that are given at once",
         ),
         (text(files.read_text("a\0b")), "open a b: invalid argument"),
+        (text(files.read_text("file/..")), "open file/..: not a directory"),
+        (text(files.write(path("file/../.."), b"")), "open file/../..: not a directory"),
     ];
     for (said, expected) in table {
         assert_eq!(said, expected);
