@@ -273,9 +273,13 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         outbox.until_at_most(limits::OUTBOX_HIGH_BYTES).await;
         let close = match frames.next().await {
             Some(Ok(Message::Binary(message))) => {
+                let large = message.len() as u64 > meter::FREE_BYTES;
                 if !message.is_empty() {
                     let _handling = activity.handling();
                     session.receive(message).await;
+                }
+                if large {
+                    give_up_buffer(frames).await;
                 }
                 // Wherever the client sends without pause, others get their turn.
                 tokio::task::consume_budget().await;
@@ -312,6 +316,14 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
         return why;
     }
+}
+
+/// The library reads on into the buffer that a message came in, and would keep it for as long as the client stays,
+/// however large it is. Nothing is lost with it: behind a large message nothing has been read.
+async fn give_up_buffer(frames: &mut Frames) {
+    let limits = *frames.get_config();
+    let meter = frames.get_mut().take();
+    *frames = WebSocketStream::from_raw_socket(meter, Role::Server, Some(limits)).await;
 }
 
 async fn say_goodbye(mut frames: Frames, writing: impl Future<Output = io::Result<()>>) {
