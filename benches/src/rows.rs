@@ -5,6 +5,7 @@ mod crowd;
 mod echo;
 mod exec;
 mod fanout;
+mod files;
 mod flood;
 mod large;
 mod ping;
@@ -53,6 +54,7 @@ const ALL: &[Family] = &[
     Family { name: "flood", run: flood::run },
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
+    Family { name: "files", run: files::run },
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
