@@ -55,6 +55,9 @@ const CLOSE_TRY_ANOTHER: u16 = 4001;
 /// The library's default of 128 KiB costs every idle connection that much; with this, one costs 9 KB in all.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 
+/// The same for a client that has sent a large message: with small reads most of the time goes into asking.
+const LARGE_READ_BYTES: usize = 64 << 10;
+
 /// A ping without payload, framed.
 const PING: &[u8] = &[0x89, 0x00];
 
@@ -321,7 +324,8 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
 /// The library reads on into the buffer that a message came in, and would keep it for as long as the client stays,
 /// however large it is. Nothing is lost with it: behind a large message nothing has been read.
 async fn give_up_buffer(frames: &mut Frames) {
-    let limits = *frames.get_config();
+    // Whoever has sent one will send another, and is read in larger pieces from now on.
+    let limits = frames.get_config().read_buffer_size(LARGE_READ_BYTES);
     let meter = frames.get_mut().take();
     *frames = WebSocketStream::from_raw_socket(meter, Role::Server, Some(limits)).await;
 }
