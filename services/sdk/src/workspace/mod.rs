@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use rustix::io::ReadWriteFlags;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use draft::Draft;
@@ -67,8 +68,8 @@ pub struct Workspace(Arc<Inner>);
 struct Inner {
     config: WorkspaceConfig,
     dir: Dir,
-    /// Whether what is cached can be read without waiting.
-    quick: bool,
+    /// How what is cached is read without waiting, if that is possible.
+    quick: Option<ReadWriteFlags>,
     /// From the check of what is there to its replacement, among those who write through the agent.
     commits: Vec<Mutex<()>>,
     hasher: RandomState,
@@ -83,7 +84,7 @@ impl Workspace {
     /// If the root cannot be opened.
     pub fn open(config: WorkspaceConfig) -> io::Result<Workspace> {
         let dir = Dir::open_ambient_dir(&config.root, ambient_authority())?;
-        let quick = now::is_quick(&dir);
+        let quick = now::how(&dir);
         let hasher = RandomState::new();
         let temporaries = AtomicU64::new(hasher.hash_one(std::process::id()));
         let commits = (0..limits::COMMIT_LOCKS).map(|_| Mutex::default()).collect();
