@@ -1,14 +1,15 @@
 //! Changing what there is: new folders, new names, and what is on disk.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use cap_std::fs::Dir;
 use nix::errno::Errno;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use super::error::{Cause, FileError};
-use super::metadata::Kind;
+use super::metadata::{Kind, identity};
 use super::place::Place;
 use super::read::open_regular;
 use super::{Result, Workspace};
@@ -41,10 +42,25 @@ impl Workspace {
     /// # Errors
     /// If there is nothing to move, or it cannot be moved there. Then nothing has changed.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.move_to(from, to, true)
+    }
+
+    /// As [`rename`](Workspace::rename) if nothing has that name; else nothing has changed.
+    ///
+    /// # Errors
+    /// "file exists"; and as [`rename`](Workspace::rename).
+    pub fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        self.move_to(from, to, false)
+    }
+
+    fn move_to(&self, from: &Path, to: &Path, replace: bool) -> Result<()> {
         let rename = || {
             let (source, stat) = self.place(from)?.named()?.existing()?;
             let target = self.place(to)?.named()?;
-            let moved = rustix::fs::renameat(&source.dir, &source.name, &target.dir, &target.name);
+            // Whoever is about to replace what has that name has seen it.
+            let folder = identity(&rustix::fs::fstat(&target.dir)?);
+            let _turn = self.commit_turn(folder, target.name.as_bytes());
+            let moved = if replace { rename_over(&source, &target) } else { rename_beside(&source, &target) };
             moved.map_err(|error| match Cause::from(error) {
                 Cause::System(Errno::EINVAL) if Kind::of(&stat) == Kind::Folder => Cause::IntoItself,
                 Cause::System(Errno::ENOTEMPTY) => Errno::EEXIST.into(),
@@ -119,6 +135,22 @@ impl Workspace {
             missing.push(above.1.to_owned());
             parent = above.0;
         }
+    }
+}
+
+fn rename_over(source: &Place, target: &Place) -> rustix::io::Result<()> {
+    rustix::fs::renameat(&source.dir, &source.name, &target.dir, &target.name)
+}
+
+fn rename_beside(source: &Place, target: &Place) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    let flags = RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(&source.dir, &source.name, &target.dir, &target.name, flags) {
+        // The file system cannot do it in one step, or the folder would become a part of itself: then so says the other.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if target.stat.is_none() => {
+            rename_over(source, target)
+        }
+        done => done,
     }
 }
 

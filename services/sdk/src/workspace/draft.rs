@@ -40,6 +40,8 @@ pub struct Draft {
     temporary: Option<String>,
     /// The content is not beside its target.
     elsewhere: bool,
+    /// What was there when it was begun.
+    old: Option<Metadata>,
 }
 
 impl Workspace {
@@ -68,6 +70,7 @@ impl Workspace {
         }
         let Place { dir, name, stat } = place;
         may_be_written(&dir, &name, stat.as_ref())?;
+        let old = stat.as_ref().map(Metadata::of);
         let mode = stat.map_or(0o666, |stat| stat.st_mode & 0o777);
         let (content, temporary, elsewhere) = match self.beside(&dir, mode) {
             Ok((content, temporary)) => (content, temporary, false),
@@ -77,7 +80,7 @@ impl Workspace {
             Err(error) => return Err(error.into()),
         };
         let (workspace, path) = (self.clone(), path.to_owned());
-        Ok(Draft { workspace, path, content, dir, missing, name, temporary, elsewhere })
+        Ok(Draft { workspace, path, content, dir, missing, name, temporary, elsewhere, old })
     }
 
     /// A new file in `dir`, if possible without a name.
@@ -107,6 +110,11 @@ impl Write for Draft {
 }
 
 impl Draft {
+    /// What was there when it was begun.
+    pub fn replaces(&self) -> Option<&Metadata> {
+        self.old.as_ref()
+    }
+
     /// Puts the content in its place.
     ///
     /// # Errors

@@ -95,6 +95,15 @@ impl Workspace {
     }
 }
 
+impl Listing {
+    /// What is known about an entry of this folder. `None` if it has gone since, or cannot be told.
+    pub fn stat(&self, entry: &Entry) -> Option<Metadata> {
+        let dir = self.entries.fd().ok()?;
+        let stat = rustix::fs::statat(dir, &entry.name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(Metadata::of(&stat))
+    }
+}
+
 impl Iterator for Listing {
     type Item = Result<Entry>;
 

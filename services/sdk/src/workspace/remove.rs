@@ -14,7 +14,8 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::change::sync_folder;
 use super::error::{Cause, FileError};
-use super::metadata::{Kind, identity};
+use super::metadata::{Kind, Metadata, identity};
+use super::place::look;
 use super::{Result, Workspace};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -25,9 +26,27 @@ impl Workspace {
     /// # Errors
     /// If there is nothing, or something in it cannot be removed. What came before that is gone then.
     pub fn remove(&self, path: &Path) -> Result<()> {
+        self.remove_if(path, |_| Ok(()))
+    }
+
+    /// As [`remove`](Workspace::remove) if `check`, which is shown what is there at that moment, has nothing against it.
+    /// Between the two nobody writes or removes that file through the agent.
+    ///
+    /// # Errors
+    /// What `check` says; and as [`remove`](Workspace::remove).
+    pub fn remove_if(
+        &self,
+        path: &Path,
+        check: impl FnOnce(&Metadata) -> std::result::Result<(), String>,
+    ) -> Result<()> {
         let remove = || {
-            let (place, stat) = self.place(path)?.named()?.existing()?;
+            let place = self.place(path)?.named()?;
+            let turn = self.commit_turn(identity(&rustix::fs::fstat(&place.dir)?), place.name.as_bytes());
+            let stat = look(&place.dir, &place.name)?.ok_or(Errno::ENOENT)?;
+            check(&Metadata::of(&stat)).map_err(Cause::Refused)?;
             if Kind::of(&stat) == Kind::Folder {
+                // It may take long, and nobody writes a file over a folder.
+                drop(turn);
                 remove_tree(rustix::fs::openat(&place.dir, &place.name, FOLDER, Mode::empty())?)?;
                 rustix::fs::unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR)?;
             } else {

@@ -292,6 +292,32 @@ fn a_draft_that_is_dropped_or_refused_changes_nothing() {
 }
 
 #[test]
+fn what_a_check_is_against_does_not_happen() {
+    let files = files();
+    files.put("file", "old");
+    files.put("other", "there");
+    let path = Path::new("file");
+    let refused = files.remove_if(path, |there| {
+        assert_eq!((there.kind, there.size_bytes), (Kind::File, 3));
+        Err("it has changed".to_owned())
+    });
+    assert_eq!(text(refused), "remove file: it has changed");
+    assert_eq!(text(files.rename_new(path, Path::new("other"))), "rename file other: file exists");
+    assert_eq!(files.names(""), ["file", "other"]);
+    assert_eq!(files.create(path).unwrap().replaces().map(|old| old.size_bytes), Some(3));
+    assert!(files.create(Path::new("new")).unwrap().replaces().is_none());
+    files.make_folder(Path::new("a")).unwrap();
+    let into_itself = text(files.rename_new(Path::new("a"), Path::new("a/b")));
+    assert!(into_itself.ends_with("a folder cannot be moved into itself"), "{into_itself}");
+    files.rename_new(path, Path::new("a/moved")).unwrap();
+    let mut listing = files.list(Path::new("a")).unwrap();
+    let entry = listing.next().unwrap().unwrap();
+    assert_eq!(listing.stat(&entry).map(|found| found.size_bytes), Some(3));
+    files.remove_if(Path::new("a"), |there| Ok(assert_eq!(there.kind, Kind::Folder))).unwrap();
+    assert_eq!((listing.stat(&entry), files.names("")), (None, vec!["other".to_owned()]));
+}
+
+#[test]
 fn a_replaced_file_keeps_its_permissions_and_whoever_reads_the_old_one_reads_on() {
     let files = files();
     files.put("script", "old");
