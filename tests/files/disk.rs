@@ -94,6 +94,53 @@ async fn nothing_is_changed_on_a_read_only_disk() {
     assert_eq!(files.names(".").await, ["file"]);
 }
 
+/// A volume in the workspace is another file system: there is no renaming from one to the other.
+#[tokio::test]
+async fn what_moves_to_another_disk_is_copied_whole() {
+    let prepare = "for it in volume outer/inner; do
+            mkdir -p \"$ROOT/$it\"; mount -t tmpfs -o size=1m none \"$ROOT/$it\"
+        done";
+    let agent = in_namespace(prepare).start().await;
+    let mut files = Files::of(&agent).await;
+    let root = agent.root();
+    fs::create_dir_all(root.join("folder/deep/er")).unwrap();
+    fs::write(root.join("folder/deep/script"), "run").unwrap();
+    fs::set_permissions(root.join("folder/deep/script"), fs::Permissions::from_mode(0o4751)).unwrap();
+    chown(root.join("folder/deep/script"), Some(1234), Some(4321)).unwrap();
+    fs::set_permissions(root.join("folder/deep/script"), fs::Permissions::from_mode(0o4751)).unwrap();
+    std::os::unix::fs::symlink("../nowhere", root.join("folder/link")).unwrap();
+    let before = fs::metadata(root.join("folder/deep/script")).unwrap();
+    files.done(moving("folder", "volume/moved")).await;
+    assert!(!root.join("folder").exists());
+    let after = fs::metadata(inside(&agent, "volume/moved/deep/script")).unwrap();
+    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), 1234, 4321));
+    assert_eq!(after.modified().unwrap(), before.modified().unwrap());
+    assert_eq!(files.read("volume/moved/deep/script").await, "run");
+    assert_eq!(fs::read_link(inside(&agent, "volume/moved/link")).unwrap(), Path::new("../nowhere"));
+    files.done(moving("volume/moved/deep/script", "script")).await;
+    assert_eq!(files.read("script").await, "run");
+    assert_eq!(files.names("volume/moved/deep").await, ["er"]);
+
+    // What does not fit stays where it is, and nothing of it is there.
+    fs::create_dir(root.join("large")).unwrap();
+    fs::write(root.join("large/file"), vec![b'x'; 3 << 20]).unwrap();
+    let said = files.refused(moving("large", "volume/large")).await;
+    assert_eq!(said, "rename large volume/large: no space left on device");
+    assert_eq!(fs::metadata(root.join("large/file")).unwrap().len(), 3 << 20);
+    let left = fs::read_dir(inside(&agent, "volume")).unwrap().count();
+    assert_eq!(left, 1);
+    // Nor is a place taken that is not free, and nothing is copied into itself.
+    files.done(write("other/file", "x")).await;
+    assert!(files.refused(moving("other", "volume/moved")).await.contains("file exists"));
+    assert!(files.refused(moving("volume", "other/volume")).await.contains("busy"));
+    let said = files.refused(moving("outer", "outer/inner/x")).await;
+    assert!(said.contains("moved into itself"), "{said}");
+    assert_eq!(fs::read_dir(inside(&agent, "outer/inner")).unwrap().count(), 0);
+    let said = files.refused(moving("outer", "volume/outer")).await;
+    assert!(said.contains("another file system is mounted in it"), "{said}");
+    assert_eq!(files.names("other").await, ["file"]);
+}
+
 /// What is mounted on a file cannot be replaced: it is written as it stands.
 #[tokio::test]
 async fn a_file_that_is_a_mount_is_rewritten_in_place() {

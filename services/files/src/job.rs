@@ -84,6 +84,7 @@ impl Job {
         match self {
             Job::Read(path) => read(path, engine, outbox, ticket).await,
             Job::List(path) => list(path, engine, outbox, ticket).await,
+            Job::Move(from, to) => answer(ticket, rename(from, to, engine).await),
             other => {
                 let workspace = engine.workspace().clone();
                 let pace = other.pace(&workspace);
@@ -114,13 +115,25 @@ impl Job {
                 Err(error) if missing_too && error.is_not_found() => {}
                 done => done?,
             },
-            Job::Move(from, to) => workspace.rename(&from, &to)?,
             Job::Sync(path) if path.as_os_str().is_empty() => workspace.sync_all()?,
             Job::Sync(path) => workspace.sync(&path)?,
-            Job::Read(_) | Job::List(_) => {}
+            Job::Read(_) | Job::List(_) | Job::Move(..) => {}
         }
         Ok(Body::Ok(Done {}))
     }
+}
+
+/// Moves something; what is on another file system is copied.
+async fn rename(from: PathBuf, to: PathBuf, engine: &Engine) -> Result<Body> {
+    let (workspace, one, other) = (engine.workspace().clone(), from.clone(), to.clone());
+    match work(engine, Pace::Short, move || workspace.rename(&one, &other)).await {
+        Err(Error::File(error)) if error.is_across() => {
+            let workspace = engine.workspace().clone();
+            work(engine, Pace::Long, move || workspace.move_across(&from, &to)).await?;
+        }
+        done => done?,
+    }
+    Ok(Body::Ok(Done {}))
 }
 
 /// Reads a file. A large one waits until whoever asked has nearly nothing left to take, so that one is in memory, not

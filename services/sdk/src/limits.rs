@@ -257,6 +257,9 @@ pub const FOLDER_ENTRIES: usize = 256 * KIB;
 /// [`CLOSE_TIMEOUT`].
 pub const CHANGES_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Folders within folders that are copied from one file system to another: each takes three descriptors meanwhile.
+pub const COPY_DEPTH: usize = 256;
+
 /// Links followed on one path, as the kernel has it.
 pub const LINKS: usize = 40;
 

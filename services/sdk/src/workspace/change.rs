@@ -37,7 +37,8 @@ impl Workspace {
         make().map_err(|cause: Cause| FileError::new("mkdir", path, cause))
     }
 
-    /// Gives a file, folder or link another name, in the place of a file, or of an empty folder, that has it.
+    /// Gives a file, folder or link another name on the same file system ([`FileError::is_across`] says that they are
+    /// two), in the place of a file, or of an empty folder, that has it.
     ///
     /// # Errors
     /// If there is nothing to move, or it cannot be moved there. Then nothing has changed.

@@ -73,6 +73,11 @@ impl FileError {
         FileError { doing, path, cause: cause.into() }
     }
 
+    /// Whether the two paths of a move are on two file systems.
+    pub fn is_across(&self) -> bool {
+        matches!(self.cause, Cause::System(Errno::EXDEV))
+    }
+
     /// Whether there is nothing at that path.
     pub fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::System(Errno::ENOENT) | Cause::Hidden)

@@ -11,6 +11,7 @@
 //! All methods but those of [`now`] may wait for the disk: call them through
 //! [`Runtimes::file_work`](crate::runtimes::Runtimes::file_work).
 
+mod across;
 mod change;
 mod draft;
 mod error;

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use cap_std::fs::Dir;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -18,7 +19,9 @@ use super::metadata::{Kind, Metadata, identity};
 use super::place::look;
 use super::{Result, Workspace};
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// How a folder is opened to be read.
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Workspace {
     /// Removes a file, a link, or a folder with all that is in it.
@@ -44,14 +47,9 @@ impl Workspace {
             let turn = self.commit_turn(identity(&rustix::fs::fstat(&place.dir)?), place.name.as_bytes());
             let stat = look(&place.dir, &place.name)?.ok_or(Errno::ENOENT)?;
             check(&Metadata::of(&stat)).map_err(Cause::Refused)?;
-            if Kind::of(&stat) == Kind::Folder {
-                // It may take long, and nobody writes a file over a folder.
-                drop(turn);
-                remove_tree(rustix::fs::openat(&place.dir, &place.name, FOLDER, Mode::empty())?)?;
-                rustix::fs::unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR)?;
-            } else {
-                rustix::fs::unlinkat(&place.dir, &place.name, AtFlags::empty())?;
-            }
+            // A folder may take long, and nobody writes a file over one.
+            let _turn = (Kind::of(&stat) != Kind::Folder).then_some(turn);
+            remove_at(&place.dir, &place.name, Kind::of(&stat))?;
             if self.fsync() {
                 sync_folder(&place.dir)?;
             }
@@ -59,6 +57,15 @@ impl Workspace {
         };
         remove().map_err(|cause: Cause| FileError::new("remove", path, cause))
     }
+}
+
+/// Removes what is in `dir` under `name`, which is a `kind`.
+pub(super) fn remove_at(dir: &Dir, name: &OsStr, kind: Kind) -> Result<(), Cause> {
+    if kind != Kind::Folder {
+        return Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?);
+    }
+    remove_tree(rustix::fs::openat(dir, name, FOLDER, Mode::empty())?)?;
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
 }
 
 /// A folder on the way down: its name in the one above, and that one's identity.
