@@ -54,8 +54,9 @@ static: ## the shipped binary
 	    cargo build --quiet --release --target $(TARGET) --bin pid1
 	@ls -l $(STATIC) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
-# What uses up limits of the machine comes after all others, one at a time.
-PRODUCT := PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product --
+# What uses up limits of the machine comes after all others, one at a time. A signal that is ignored, as a shell does for
+# what it runs in the background, stays ignored down to the programs under test.
+PRODUCT := env --default-signal PID1_BIN=$(CURDIR)/$(STATIC) cargo test --quiet --test product --
 
 product: static ## the real binary over real sockets
 	$(PRODUCT) --skip alone:: --skip image::

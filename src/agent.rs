@@ -4,7 +4,6 @@ mod main_command;
 mod shutdown;
 pub mod state;
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -17,9 +16,11 @@ use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
 use pid1_sdk::limits;
-use pid1_sdk::process::{ProcessTable, TableConfig, record};
+use pid1_sdk::process::record::{self, Leftovers};
+use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -31,6 +32,7 @@ use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::registry;
 use crate::router::Router;
+use crate::terminal;
 use main_command::MainCommand;
 
 /// Threads for files and scans of /proc; they sleep when there is nothing to do. Files have all but two of them.
@@ -83,13 +85,16 @@ impl Serving<'_> {
         let config = self.config;
         let ending = Ending::watch(config.main_command.is_empty()).context("cannot watch for signals")?;
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
-        let ended = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
-        match ended {
-            Ok(0) => {}
-            Ok(ended) => warn!(ended, "ended programs that an earlier agent had left running"),
-            Err(error) => warn!(error = %error, "cannot tell what an earlier agent may have left running"),
+        let leftovers = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
+        let Leftovers { ended, lost } = leftovers.unwrap_or_else(|error| {
+            warn!(error = %error, "cannot tell what an earlier agent may have left running");
+            Leftovers::default()
+        });
+        if ended > 0 {
+            warn!(ended, "ended programs that an earlier agent had left running");
         }
-        let processes = ProcessTable::new(
+        let processes = ProcessTable::after(
+            lost,
             runtimes.clone(),
             TableConfig {
                 state_dir: Some(self.state.path().to_owned()),
@@ -134,21 +139,24 @@ impl Serving<'_> {
             none if none.is_empty() => None,
             command => Some(MainCommand::start(&engine, command)?),
         };
+        // Some may have come before anybody listened.
+        terminal::hear_signals().context("cannot listen for signals")?;
         let main_process = main.as_ref().map(MainCommand::process);
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        announce(address, config.generated_token.as_ref());
+        let announced = announce(address, config.generated_token.as_ref());
         drop(runtimes.spawn(doors.clone().give_back_memory()));
         let accepting = runtimes.spawn(doors.serve(listener));
         let shutdown = |mut ending| async move {
             shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
         tokio::select! {
-            () = until_the_end(main, ending, config.keep, shutdown) => {}
+            () = until_the_end(main, announced, ending, config.keep, shutdown) => {}
             () = reaper.run() => bail!("nobody reaps orphans any more"),
         }
-        // Without a main command, or with one that even SIGKILL did not end, an orderly end is a success.
-        let exit = main_process.and_then(|process| process.try_exit());
-        let status = exit.map_or(0, |exit| exit.shell_code());
+        // Without a main command an orderly end is a success. One that even SIGKILL has not ended yet dies of that.
+        let status = main_process.map_or(0, |process| {
+            process.try_exit().map_or(128 + Signal::SIGKILL as i32, |exit| exit.shell_code())
+        });
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
     }
 }
@@ -156,13 +164,21 @@ impl Serving<'_> {
 /// Serves until a signal, or the main command's end, says that it is over, and then ends all in order.
 async fn until_the_end<E: Future<Output = ()>>(
     main: Option<MainCommand>,
+    announced: impl Future<Output = ()>,
     mut ending: Ending,
     keep: bool,
     shutdown: impl FnOnce(Ending) -> E,
 ) {
     let stays = keep || main.is_none();
     let process = main.as_ref().map(MainCommand::process);
-    let mut main = pin!(OptionFuture::from(main.map(MainCommand::run)).fuse());
+    // Not awaited before all else: whoever does not read our stdout keeps nobody from being served.
+    let beside = async move {
+        match main {
+            Some(main) => main.run(announced).await,
+            None => announced.await,
+        }
+    };
+    let mut main = pin!(OptionFuture::from(Some(beside)).fuse());
     loop {
         tokio::select! {
             signal = ending.wait() => {
@@ -192,9 +208,9 @@ async fn until_the_end<E: Future<Output = ()>>(
     }
 }
 
-/// The one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
+/// Writes the one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
 /// network or logged.
-fn announce(address: SocketAddr, generated: Option<&Secret>) {
+fn announce(address: SocketAddr, generated: Option<&Secret>) -> impl Future<Output = ()> + use<> {
     let host = match address.ip() {
         any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
         any if any.is_unspecified() => "127.0.0.1".to_owned(),
@@ -203,8 +219,14 @@ fn announce(address: SocketAddr, generated: Option<&Secret>) {
     };
     let fragment =
         generated.map(|token| format!("#token={}", utf8_percent_encode(&token.0, NON_ALPHANUMERIC)));
-    // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "http://{host}:{}/{}", address.port(), fragment.unwrap_or_default());
+    let line = format!("http://{host}:{}/{}\n", address.port(), fragment.unwrap_or_default());
+    async move {
+        let mut stdout = tokio::io::stdout();
+        // Nobody may be reading; that is no reason not to serve.
+        if stdout.write_all(line.as_bytes()).await.is_ok() {
+            let _ = stdout.flush().await;
+        }
+    }
 }
 
 /// A current-thread runtime on a thread of its own, for as long as this lives.

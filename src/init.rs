@@ -14,8 +14,9 @@ use std::io;
 use std::task::Poll;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::geteuid;
+use pid1_sdk::process::SignalNumber;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tracing::debug;
 
@@ -60,8 +61,14 @@ impl Ending {
     }
 }
 
+/// As process 1, signals wait from here on until somebody hears them: the kernel drops what process 1 has no handler
+/// for, and a container may be told to end while it begins.
+pub(crate) fn hold_signals() -> io::Result<()> {
+    if std::process::id() == 1 { Ok(SigSet::all().thread_block()?) } else { Ok(()) }
+}
+
 /// Signals that are for the main command alone.
-pub(crate) struct Forwarded(Vec<(Signal, Listener)>);
+pub(crate) struct Forwarded(Vec<(SignalNumber, Listener)>);
 
 impl Forwarded {
     /// From here on they do nothing to the agent.
@@ -80,13 +87,18 @@ impl Forwarded {
             Signal::SIGIO,
             Signal::SIGPWR,
         ];
-        let wanted = signals.into_iter().filter(|wanted| !is_ignored(*wanted));
-        let watched = wanted.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted as i32))?)));
+        // Others would be stopped by them, with all their clients; process 1 gets them from those who mean its command.
+        let stops = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGABRT];
+        let stops = stops.into_iter().filter(|_| std::process::id() == 1);
+        let real_time = SignalNumber::real_time().filter_map(SignalNumber::new);
+        let wanted = signals.into_iter().chain(stops).map(SignalNumber::from).chain(real_time);
+        let watched = wanted.filter(|wanted| !is_ignored(*wanted));
+        let watched = watched.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted.get()))?)));
         watched.collect::<io::Result<_>>().map(Forwarded)
     }
 
     /// Waits for one of them.
-    pub(crate) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> SignalNumber {
         poll_fn(|cx| {
             let mut watched = self.0.iter_mut();
             let came = watched.find_map(|(it, stream)| stream.poll_recv(cx).is_ready().then_some(*it));
@@ -97,12 +109,8 @@ impl Forwarded {
 }
 
 /// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
-pub(crate) fn is_ignored(wanted: Signal) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // The mask's lowest bit is signal 1.
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (wanted as i32 - 1) & 1 == 1
+pub(crate) fn is_ignored(wanted: impl Into<SignalNumber>) -> bool {
+    wanted.into().is_ignored_by(std::process::id())
 }
 
 /// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use pid1_sdk::api::{Exec, command::Body, container_state};
+use pid1_sdk::api::process_attach::Target;
+use pid1_sdk::api::process_exited::Cause;
+use pid1_sdk::api::{Exec, ProcessAttach, command::Body, container_state};
 
 use crate::support::{Agent, HEAVY, Raw, SOON, eventually, named, process_start, size, within};
 
@@ -167,4 +169,32 @@ async fn the_next_agent_ends_nothing_else() {
     unrelated.kill().unwrap();
     unrelated.wait().unwrap();
     assert!(survived);
+}
+
+/// What ran there is not forgotten, and no status is invented for it.
+#[tokio::test]
+async fn the_next_agent_says_what_became_of_the_programs_of_a_killed_one() {
+    let mut agent = Agent::start().await;
+    let mut client = agent.client().await;
+    let channel = client.open("process", "").await;
+    let start = Body::ProcessStart(process_start(&["sleep", "8911"]));
+    let Body::ProcessStarted(ran) = client.ask(channel, start.clone()).await else { panic!("not started") };
+    agent.kill().await;
+    let agent = agent.launch().start().await;
+    let mut client = agent.client().await;
+    for target in [Target::Id(ran.id), Target::Pid(ran.pid)] {
+        let channel = client.open("process", "").await;
+        let attach = ProcessAttach { target: Some(target), ..ProcessAttach::default() };
+        let answer = client.ask(channel, Body::ProcessAttach(attach)).await;
+        let Body::ProcessStarted(found) = answer else { panic!("{answer:?}") };
+        assert_eq!((found.id, found.pid, found.found), (ran.id, ran.pid, true));
+        let exited =
+            client.until("its end", |command| matches!(command.body, Some(Body::ProcessExited(_)))).await;
+        let Some(Body::ProcessExited(exited)) = exited.body else { unreachable!() };
+        assert_eq!((exited.cause(), exited.status), (Cause::AgentRestarted, None));
+    }
+    // Its name is never another's.
+    let channel = client.open("process", "").await;
+    let answer = client.ask(channel, start).await;
+    assert!(matches!(&answer, Body::ProcessStarted(started) if started.id > ran.id), "{answer:?}");
 }

@@ -8,8 +8,10 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{Hold, Io, Item, Keep, Process, Signal, Spec, Stream, WindowSize};
+use rustix::fs::OFlags;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::{debug, info};
 
@@ -40,15 +42,15 @@ impl MainCommand {
         // Our terminal is what it shows itself on.
         let env = std::env::var_os("TERM").filter(|_| interactive).map(|term| ("TERM".into(), term));
         let spec = engine.spec(args, env.into_iter().collect(), io, Keep::Tail);
-        let spec = Spec { label: Some(NAME.to_owned()), ..spec };
+        let spec = Spec { label: Some(NAME.to_owned()), term_first: true, ..spec };
+        wait_for_room();
         let signals = Forwarded::watch().context("cannot watch for signals")?;
+        let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
         let process = engine
             .processes()
             .start(spec)
             .with_context(|| format!("cannot start the main command {}", shown.display()))?;
-        let raw = if interactive { Some(RawMode::enter().context("cannot use the terminal")?) } else { None };
         engine.set_main_command(process.clone());
-        terminal::hear_signals().context("cannot listen for signals")?;
         info!(pid = process.pid(), "the main command runs");
         if in_background {
             // Reading our terminal would stop us, and all clients with us.
@@ -58,12 +60,12 @@ impl MainCommand {
     }
 
     /// Copies its input and output and passes signals on, until it has ended and all that it printed is written.
-    /// Cancel-safe but for what is on its way.
-    pub(super) async fn run(mut self) {
+    /// Its output comes after what is `announced`. Cancel-safe but for what is on its way.
+    pub(super) async fn run(mut self, announced: impl Future<Output = ()>) {
         let process = &self.process;
         let ended = async {
             tokio::join!(
-                copy(process, Stream::Stdout, tokio::io::stdout()),
+                announced.then(|()| copy(process, Stream::Stdout, tokio::io::stdout())),
                 copy(process, Stream::Stderr, tokio::io::stderr()),
                 // It may run on although nobody takes what it prints.
                 process.exited()
@@ -74,7 +76,9 @@ impl MainCommand {
                 let signal = self.signals.next().await;
                 match signal {
                     // It has ended if that fails.
-                    Signal::SIGWINCH if self.raw.is_some() => drop(process.resize(size())),
+                    resized if resized == Signal::SIGWINCH.into() && self.raw.is_some() => {
+                        drop(process.resize(size()));
+                    }
                     signal => drop(process.signal(signal)),
                 }
             }
@@ -89,6 +93,19 @@ impl MainCommand {
     /// The command, for whoever wants to know how it ended.
     pub(super) fn process(&self) -> Process {
         self.process.clone()
+    }
+}
+
+/// Whoever shares our stdin, stdout or stderr may have made them non-blocking. There a pipe that is full for a moment would
+/// look like one that nobody reads.
+fn wait_for_room() {
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        if let Ok(flags) = rustix::fs::fcntl_getfl(fd)
+            && flags.contains(OFlags::NONBLOCK)
+        {
+            // One that is closed needs none.
+            let _ = rustix::fs::fcntl_setfl(fd, flags.difference(OFlags::NONBLOCK));
+        }
     }
 }
 

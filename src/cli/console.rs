@@ -292,12 +292,15 @@ pub(super) fn say_raw(text: &str) {
     super::to_stderr(&format!("\r\npid1: {text}\r\n"));
 }
 
-/// The exit status that stands for a program's.
+/// The exit status that stands for a program's; says it if there is none.
 pub(super) fn status(exited: &ProcessExited) -> u8 {
     match exited.status {
         Some(Status::Code(code)) => number_to_status(code),
         Some(Status::Signal(signal)) => number_to_status(EXIT_SIGNAL + signal),
-        None => EXIT_NO_AGENT,
+        None => {
+            say("nobody can know how the program ended: it has no exit status");
+            EXIT_NO_AGENT
+        }
     }
 }
 

@@ -2,18 +2,20 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 
 use super::log::{self, Log};
 use super::{Cli, Verb};
 use crate::config::file;
-use crate::init::mounts;
 use crate::init::secrets::{self, Hidden};
+use crate::init::{self, mounts};
+use crate::terminal;
 
 /// What was asked for; if that is to serve, the log is open. Ends the process for `--help` and for mistakes, as clap
 /// does.
 pub(super) fn command_line() -> Result<(Cli, Option<Log>)> {
+    init::hold_signals().context("cannot hold signals")?;
     let given: Vec<OsString> = std::env::args_os().collect();
     let hidden = secrets::take()?;
     let anew = hidden.is_some();
@@ -22,6 +24,7 @@ pub(super) fn command_line() -> Result<(Cli, Option<Log>)> {
     line.add(known);
     let mut matches = line.matches();
     if !serves(&matches) {
+        terminal::hear_signals().context("cannot listen for signals")?;
         return Ok((Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), None));
     }
     let seen = of_serve(&matches).clone();

@@ -219,8 +219,12 @@ fn there(path: &str) -> bool {
     Path::new(path).exists()
 }
 
+/// Whether it may hold something: one that cannot be looked into counts as if it did.
 fn has_entries(path: &str) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether nothing is there and nothing ever will be, because nobody can write there.

@@ -1,12 +1,19 @@
 //! How process 1 ends: all who listen are told, all who run are asked, in time, whatever they do.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use pid1_sdk::api::{command::Body, container_state};
 
 use super::first::{First, daemon, exec, run_script, witness};
-use crate::support::{HEAVY, LATE, Raw, SOON, eventually, named, size, within};
+use super::inits::{children, send};
+use crate::support::{HEAVY, LATE, Launch, Raw, SOON, Screen, eventually, named, size, within};
 
 /// Ignores what it is asked by.
 const DEAF: &str = "trap '' TERM HUP INT; while :; do sleep 8811; done";
@@ -87,5 +94,57 @@ async fn a_second_term_shortens_the_grace() {
         assert_eq!(first.agent.ended().await.code(), Some(code));
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         assert_eq!(first.agent.programs(), [0; 0]);
+    }
+}
+
+/// As `docker exec -it` would: a shell on a terminal that nobody in the container has opened. It ignores TERM.
+#[tokio::test]
+async fn a_shell_that_was_brought_in_from_outside_does_not_use_up_the_grace() {
+    let mut first = First::start(&["--stop-grace", "60"]).await;
+    let pid = first.pid.to_string();
+    let words = ["nsenter", "--target", &pid, "--pid", "--mount", "bash", "--norc", "-i"];
+    let mut shell = Screen::of(&words.map(PathBuf::from), Path::new("/dev/null"));
+    shell.type_in(b"echo here$((1+1))\n");
+    shell.until("here2").await;
+    let begin = Instant::now();
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.agent.ended().await.code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// The kernel drops what process 1 has no handler for, and the agent begins with other things.
+#[tokio::test]
+async fn a_term_that_comes_while_it_begins_is_not_lost() {
+    for (main, code) in [(&[][..], 0), (&["--", "sleep", "1000"], 143)] {
+        let launch = Launch::new();
+        let token = launch.home().join("token");
+        mkfifo(&token, Mode::S_IRWXU).unwrap();
+        let launch = launch.env("HIDDEN", "so it starts itself anew").first();
+        let launch =
+            launch.flags(&["--secret-env", "HIDDEN", "--token-file", token.to_str().unwrap()]).flags(main);
+        let mut starter = Killed(launch.command().stdin(Stdio::null()).spawn().unwrap());
+        // Opened as soon as the agent reads it.
+        let open = tokio::task::spawn_blocking(move || OpenOptions::new().write(true).open(token));
+        let mut token = within("the agent reads its token", SOON, open).await.unwrap().unwrap();
+        send(children(starter.0.id() as i32)[0], Signal::SIGTERM as i32);
+        token.write_all(b"a token of 16 bytes and more\n").unwrap();
+        drop(token);
+        let mut status = None;
+        eventually("it ends", SOON, || {
+            status = starter.0.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert_eq!(status.unwrap().code(), Some(code));
+    }
+}
+
+/// With all that it has started, whatever the test comes to.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -211,10 +212,10 @@ impl Running {
     /// Waits until `text` is written so many times.
     pub async fn until(&self, text: &str, times: usize) {
         let what = || format!("{text:?} is written {times} times, but: {:?} {:?}", self.out(), self.log());
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         while self.out().matches(text).count() < times {
             assert!(begin.elapsed() < LATE, "{}", what());
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -264,6 +265,20 @@ pub fn end_marked(folder: &Path) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+/// Sends a shell that has a trap for it a signal until it has done what it does then: bash forgets one that comes while it
+/// ends the trap of another.
+pub async fn trapped(pid: i32, number: i32, what: &str, mut done: impl FnMut() -> bool) {
+    let mut sent: Option<Instant> = None;
+    eventually(what, LATE, || {
+        if sent.is_none_or(|at| at.elapsed() > Duration::from_millis(300)) {
+            sent = Some(Instant::now());
+            send(pid, number);
+        }
+        done()
+    })
+    .await;
 }
 
 /// Real-time signals have no name in any library of ours.

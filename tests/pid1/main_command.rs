@@ -1,7 +1,7 @@
 //! `pid1 serve -- CMD`: the main command's input, output, signals and status are the agent's.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::first::{First, witness};
-use super::inits::{children, send};
+use super::inits::{children, send, trapped};
 use crate::support::{Launch, SOON, binary, eventually, settled, within, wrote_bytes};
 
 /// The agent with this main command.
@@ -48,6 +48,21 @@ async fn its_input_and_output_are_the_agents_byte_for_byte() {
     let url = stdout.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     assert!(stdout[url..] == bytes, "{} bytes of stdout", stdout.len() - url);
     assert!(stderr == bytes, "{} bytes of stderr", stderr.len());
+}
+
+/// A parent that polls its pipes leaves them so.
+#[tokio::test]
+async fn pipes_that_do_not_block_carry_all_of_it() {
+    let (ours, theirs) = nix::unistd::pipe().unwrap();
+    nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    let launch = main_command(&[], &["sh", "-c", "head -c 3000000 /dev/zero; exit 4"]).first();
+    let mut command = launch.command();
+    let mut child = command.stdin(Stdio::null()).stdout(theirs).spawn().unwrap();
+    drop(command);
+    let mut read = Vec::new();
+    File::from(ours).read_to_end(&mut read).unwrap();
+    let url = read.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    assert_eq!((read.len() - url, child.wait().unwrap().code()), (3_000_000, Some(4)));
 }
 
 #[tokio::test]
@@ -89,8 +104,8 @@ async fn what_cannot_be_started_is_said_and_nothing_is_served() {
 }
 
 /// Says each signal it gets, but TERM and INT, which end the agent.
-const LISTENER: &str = "for s in HUP QUIT USR1 USR2 ALRM CONT URG VTALRM PROF WINCH IO PWR; do
-    trap \"echo got $s.\" $s; done; setsid sleep 1000 & echo ready; while :; do wait; done";
+const LISTENER: &str = "for s in HUP QUIT ABRT USR1 USR2 ALRM CONT TSTP TTIN TTOU URG VTALRM PROF WINCH IO PWR \
+    34 40 64; do trap \"echo got $s.\" $s; done; setsid sleep 1000 & echo ready; while :; do wait; done";
 
 #[tokio::test]
 async fn it_gets_the_signals_that_do_not_end_the_agent() {
@@ -100,28 +115,25 @@ async fn it_gets_the_signals_that_do_not_end_the_agent() {
     for (number, name) in [
         (1, "HUP"),
         (3, "QUIT"),
+        (6, "ABRT"),
         (10, "USR1"),
         (12, "USR2"),
         (14, "ALRM"),
         (18, "CONT"),
+        (20, "TSTP"),
+        (21, "TTIN"),
+        (22, "TTOU"),
         (23, "URG"),
         (26, "VTALRM"),
         (27, "PROF"),
         (28, "WINCH"),
         (29, "IO"),
         (30, "PWR"),
+        (34, "34"),
+        (40, "40"),
+        (64, "64"),
     ] {
-        let mut sent = Instant::now();
-        send(first.pid, number);
-        eventually(name, SOON, || {
-            // bash forgets one that comes while it ends the trap of another.
-            if sent.elapsed() > Duration::from_millis(300) {
-                sent = Instant::now();
-                send(first.pid, number);
-            }
-            printed(&first).contains(&format!("got {name}."))
-        })
-        .await;
+        trapped(first.pid, number, name, || printed(&first).contains(&format!("got {name}."))).await;
     }
     first.agent.client().await.ping().await;
     first.signal(Signal::SIGTERM);
@@ -225,6 +237,27 @@ async fn a_reader_that_stands_still_holds_back_the_main_command_alone() {
         assert_eq!(piped.ended().await, Some(143), "{script}");
         // The seconds that its last words and the agent's own may take.
         assert!(begin.elapsed() < Duration::from_secs(5), "{script} {:?}", begin.elapsed());
+    }
+}
+
+/// Nor does one who had stopped reading before the agent came.
+#[tokio::test]
+async fn a_log_that_is_full_from_the_beginning_keeps_nobody_from_being_served() {
+    const FILL: &str = "timeout 0.5 cat /dev/zero; exec \"$0\" \"$@\"";
+    for (main, code) in [(&[][..], 0), (&["--", "sleep", "1000"], 143)] {
+        let launch = Launch::new().through(&["bash", "-c", FILL]).flags(main).first();
+        let mut command = launch.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let begun = tokio::task::spawn_blocking(move || {
+            log.lines().map_while(Result::ok).find(|line| line.contains("listening"))
+        });
+        assert!(within("the agent serves", SOON, begun).await.unwrap().is_some());
+        let agent = children(child.id() as i32)[0];
+        let mut piped = Piped { child, url: String::new(), pid: agent, out: None, _launch: launch };
+        send(piped.pid, Signal::SIGTERM as i32);
+        assert_eq!(piped.ended().await, Some(code));
     }
 }
 

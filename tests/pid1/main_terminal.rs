@@ -28,7 +28,7 @@ impl Seat {
             .into_iter()
             .chain(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
             .chain([binary().to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"])
-            .chain(["--root", &root, "--state-dir", &state, "--stop-grace", "1"])
+            .chain(["--root", &root, "--state-dir", &state, "--stop-grace", "10"])
             .chain(flags.iter().copied())
             .chain(["--", "bash", "--norc", "--noprofile"])
             .map(PathBuf::from)
@@ -118,4 +118,16 @@ async fn in_the_background_the_agent_leaves_the_terminal_alone() {
     screen.type_in(b"jobs; kill %1; wait %1; echo st''atus $?\r");
     let shown = screen.until("status 143").await;
     assert!(shown.contains("Running") && !shown.contains("Stopped"), "{shown}");
+}
+
+/// As under any other init: a server says goodbye to whoever looks, and its status is its own. Shells ignore TERM and are
+/// hung up.
+#[tokio::test]
+async fn a_server_on_a_terminal_is_told_by_term() {
+    let mut seat = Seat::take(&[]).await;
+    let server = "exec sh -c 'trap \"echo good\"bye\"; exit 7\" TERM; trap \"exit 8\" HUP; echo se\"\"rves; while :; do sleep 0.05; done'\r";
+    seat.types(server, "serves").await;
+    send(seat.pid(), Signal::SIGTERM as i32);
+    seat.screen.until("goodbye").await;
+    assert_eq!(seat.screen.status().await, 7, "{}", seat.log());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::inits::{ALL, LIKE_DUMB_INIT, Running, Under, Who, field, send, until_state};
+use super::inits::{ALL, LIKE_DUMB_INIT, Running, Under, Who, field, send, trapped, until_state};
 use crate::support::{LATE, SOON, eventually};
 
 /// Prints each signal it gets. What it waits for is out of their reach. It gets all but those that nobody can: KILL, STOP, and CHLD, which is about children.
@@ -105,8 +105,8 @@ pub async fn reached(under: Under) -> (bool, bool) {
     running.until("command:term", 1).await;
     // What the child says now comes after what it would have said.
     let command = running.command().await;
-    send(command, Signal::SIGUSR1 as i32);
-    running.until("child:asked", 1).await;
+    let asked = || running.out().contains("child:asked");
+    trapped(command, Signal::SIGUSR1 as i32, "the child is asked", asked).await;
     (true, running.out().contains("child:term"))
 }
 

@@ -20,11 +20,14 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use pid1_sdk::api::{
-    ProcessAttach, ProcessInfo, ProcessListResult, ProcessStart, ProcessStarted, ProcessStdin,
-    ProcessStdinTaken, ResizeTerm, command::Body, process_attach::Target,
+    ProcessAttach, ProcessExited, ProcessInfo, ProcessListResult, ProcessStart, ProcessStarted, ProcessStdin,
+    ProcessStdinTaken, ResizeTerm, command::Body, process_attach::Target, process_exited,
 };
 use pid1_sdk::channel::Timer;
-use pid1_sdk::process::{Io, Keep, Process, ProcessId, Signal, Stdin, StdinError, StopCause, WindowSize};
+use pid1_sdk::process::record::Lost;
+use pid1_sdk::process::{
+    Io, Keep, Process, ProcessId, SignalNumber, Stdin, StdinError, StopCause, WindowSize,
+};
 use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, limits, unsupported};
 
 use feed::{Feed, Position};
@@ -88,8 +91,8 @@ impl Service for Programs {
             Body::ProcessAttach(request) => self.attach_to(ch, from, request),
             Body::ProcessStdin(input) => self.type_in(ch, from, input),
             Body::ProcessSignal(request) => {
-                let signal = Signal::try_from(request.signal)
-                    .map_err(|_| Error::new(format!("process: there is no signal {}", request.signal)))?;
+                let signal = SignalNumber::new(request.signal)
+                    .ok_or_else(|| Error::new(format!("process: there is no signal {}", request.signal)))?;
                 let process = self.process()?;
                 let sent = if process.terminal() {
                     process.signal_foreground(signal)
@@ -200,15 +203,22 @@ impl Programs {
                 Target::Id(id) => table.by_id(ProcessId(id)),
                 Target::Pid(pid) => table.by_pid(pid),
             };
-            let process = found.ok_or_else(|| {
+            let Some(process) = found else {
+                let is_it = |lost: &&Lost| match target {
+                    Target::Id(id) => lost.id.0 == id,
+                    Target::Pid(pid) => lost.pid == pid,
+                };
+                if let Some(lost) = table.lost().iter().rfind(is_it).copied() {
+                    return Ok(tell_of(ch, from, lost));
+                }
                 let wanted = match target {
                     Target::Id(id) => format!("id {id}"),
                     Target::Pid(pid) => format!("pid {pid}"),
                 };
-                Error::new(format!(
+                return Err(Error::new(format!(
                     "process: no program with {wanted} was started by this agent; processList shows all"
-                ))
-            })?;
+                )));
+            };
             // Kept so that whoever types into it from here finds its place again.
             self.bound = Some(Bound { process, own: false, keep: KEEP, _limit: None });
         }
@@ -314,6 +324,20 @@ fn answer_with_room(ch: &mut Channel<Event>, stdin: &Stdin, taken: u64) -> Reply
         room.await;
         ticket.answer(answer);
     });
+    Reply::Later
+}
+
+/// Of a program that an earlier agent had started: that nobody knows how it ended. What it printed is gone as well.
+fn tell_of(ch: &mut Channel<Event>, from: &Member, lost: Lost) -> Reply {
+    let Lost { id, pid } = lost;
+    ch.ticket().answer(Body::ProcessStarted(ProcessStarted {
+        id: id.0,
+        pid,
+        found: true,
+        ..ProcessStarted::default()
+    }));
+    let cause = process_exited::Cause::AgentRestarted.into();
+    ch.send(from.session(), Body::ProcessExited(ProcessExited { cause, ..ProcessExited::default() }));
     Reply::Later
 }
 

@@ -186,7 +186,7 @@ impl Engine {
             put(&mut all, name, value);
         }
         let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
-        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None }
+        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None, term_first: false }
     }
 
     /// The shell that people get here: the container's own choice, else what is there.

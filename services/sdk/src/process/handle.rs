@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 use tokio::sync::Notify;
 
@@ -18,6 +18,8 @@ use super::exit::{Exit, StopCause};
 use super::lock;
 use super::log::OutputLog;
 use super::proc_fs::{Identity, Kinship};
+use super::signal::SignalNumber;
+use super::spawn;
 use super::spec::{ProcessId, Stream, WindowSize};
 use super::stdin::Stdin;
 use super::table::Table;
@@ -34,6 +36,7 @@ pub(super) struct Inner {
     pub(super) leader: Identity,
     pub(super) args: Vec<OsString>,
     pub(super) label: Option<String>,
+    pub(super) term_first: bool,
     pub(super) started: SystemTime,
     pub(super) terminal: Option<Terminal>,
     /// Its logs have no file.
@@ -144,23 +147,23 @@ impl Process {
     ///
     /// # Errors
     /// `Exited` once it is reaped, `System` if it runs as somebody this agent may not signal.
-    pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
+    pub fn signal(&self, signal: impl Into<SignalNumber>) -> Result<(), SignalError> {
         let pid = self.pid();
         let table = self.inner.table.upgrade().ok_or(SignalError::Exited { pid })?;
-        table.signal_group(&self.inner, signal)
+        table.signal_group(&self.inner, signal.into())
     }
 
     /// Sends `signal` to the foreground group of its terminal, as a key on the keyboard would.
     ///
     /// # Errors
     /// `NoTerminal` without an open terminal.
-    pub fn signal_foreground(&self, signal: Signal) -> Result<(), SignalError> {
+    pub fn signal_foreground(&self, signal: impl Into<SignalNumber>) -> Result<(), SignalError> {
         let pid = self.pid();
         let group = self
             .open_terminal()
             .and_then(Terminal::foreground)
             .map_err(|_| SignalError::NoTerminal { pid })?;
-        killpg(Pid::from_raw(group.as_raw_nonzero().get()), signal)
+        spawn::send(-group.as_raw_nonzero().get(), signal.into().get())
             .map_err(|reason| SignalError::System { pid, reason })
     }
 

@@ -7,6 +7,7 @@
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
 
+mod config;
 mod ending;
 mod error;
 mod exit;
@@ -24,6 +25,7 @@ mod reader;
 mod reap;
 pub mod record;
 mod search;
+mod signal;
 mod spawn;
 mod spec;
 mod spill;
@@ -33,16 +35,18 @@ mod stop;
 mod table;
 mod terminal;
 
+pub use config::TableConfig;
 pub use error::{SignalError, StartError, StdinError, TerminalError};
 pub use exit::{Cause, Exit, ExitStatus, StopCause};
 pub use handle::Process;
 pub use log::OutputLog;
 pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
+pub use signal::SignalNumber;
 pub use spec::{Io, Keep, ProcessId, Spec, Stream, WindowSize};
 pub(crate) use spill::nameless_file;
 pub use stdin::Stdin;
-pub use table::{ProcessTable, TableConfig};
+pub use table::ProcessTable;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,8 @@ pub(super) struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// It has a controlling terminal.
+    pub(super) terminal: bool,
     /// A thread of the kernel, which shows where process 1 is not in a container.
     kernel: bool,
     /// Dead, but not yet collected by its parent.
@@ -72,11 +74,17 @@ pub(super) fn set_oom_score(pid: i32, score: i32) {
     let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
 }
 
-/// The same for those that `children`, and they in turn, have started before.
+/// The same for `children`, and those that they in turn have started, where it is still ours: a program that has chosen
+/// one for itself keeps it.
 pub(super) fn set_oom_scores(children: Vec<i32>, score: i32) {
-    for child in children {
-        set_oom_score(child, score);
-        set_oom_scores(children_of(child), score);
+    let of = |process: &str| std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).ok();
+    let Some(own) = of("self") else { return };
+    let mut waiting = children;
+    while let Some(child) = waiting.pop() {
+        if of(&child.to_string()).is_some_and(|found| found == own) {
+            set_oom_score(child, score);
+        }
+        waiting.extend(children_of(child));
     }
 }
 
@@ -99,6 +107,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
         parent: number(1)?,
         group: number(2)?,
         session: number(3)?,
+        terminal: number(4)? != 0,
         kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL_THREAD != 0,
     })
 }

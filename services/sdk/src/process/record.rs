@@ -1,7 +1,7 @@
 //! Which programs run, in a file, for the agent that comes after one that was killed.
 //!
 //! One line per start and end, appended in one write without fsync: the file must survive the agent, not the machine; the
-//! boot id in its head makes it void after a restart. What it deliberately does not do: record arguments or environments.
+//! boot id in its head says whether anybody on it can be alive. What it deliberately does not do: record arguments or environments.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -15,11 +15,34 @@ use tokio::time::Instant;
 
 use super::lock;
 use super::proc_fs::{Identity, Kinship, Scans, boot_id};
+use super::spec::ProcessId;
 use super::stop::Family;
 use crate::limits::RECORD_LINES;
 use crate::runtimes::Runtimes;
 
 const FILE: &str = "processes";
+
+/// What the head of a record begins with.
+const FORM: &str = "pid1 processes 2 ";
+
+/// A program that an earlier agent on the same state folder had started and whose end it did not see. How it ended nobody
+/// can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Its name in that agent's table; no later program has it.
+    pub id: ProcessId,
+    /// Its former pid.
+    pub pid: i32,
+}
+
+/// What an agent finds of the one before it.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// How many programs had somebody left, who is ended now.
+    pub ended: usize,
+    /// All that ended unseen, oldest first.
+    pub lost: Vec<Lost>,
+}
 
 /// The record of one table.
 pub(super) struct Record {
@@ -30,9 +53,17 @@ pub(super) struct Record {
 
 struct Open {
     file: File,
-    live: HashMap<Identity, Kinship>,
+    content: Content,
     lines: usize,
     failed: bool,
+}
+
+/// What a record says.
+#[derive(Default)]
+struct Content {
+    /// Programs without an end.
+    live: HashMap<Identity, (ProcessId, Kinship)>,
+    last_id: u64,
 }
 
 impl Record {
@@ -42,30 +73,36 @@ impl Record {
     /// If the file cannot be read or written.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join(FILE);
-        let head = format!("pid1 processes 1 {}\n", boot_id()?);
-        let live = read(&path, &head)?;
-        let file = write(&path, &head, &live)?;
-        Ok(Self { path, head, open: Mutex::new(Open { file, live, lines: 0, failed: false }) })
+        let head = format!("{FORM}{}\n", boot_id()?);
+        let (content, _) = read(&path, &head)?;
+        let file = write(&path, &head, &content)?;
+        Ok(Self { path, head, open: Mutex::new(Open { file, content, lines: 0, failed: false }) })
     }
 
-    pub(super) fn started(&self, leader: Identity, kinship: Kinship) {
+    /// The highest id that was ever recorded.
+    pub(super) fn last_id(&self) -> u64 {
+        lock(&self.open).content.last_id
+    }
+
+    pub(super) fn started(&self, id: ProcessId, leader: Identity, kinship: Kinship) {
         let mut open = lock(&self.open);
-        open.live.insert(leader, kinship);
-        self.append(&mut open, &start_line(leader, kinship));
+        open.content.live.insert(leader, (id, kinship));
+        open.content.last_id = id.0;
+        self.append(&mut open, &start_line(id, leader, kinship));
     }
 
     pub(super) fn ended(&self, leader: Identity) {
         let mut open = lock(&self.open);
-        open.live.remove(&leader);
+        open.content.live.remove(&leader);
         self.append(&mut open, &format!("end {} {}\n", leader.pid, leader.start));
     }
 
     fn append(&self, open: &mut Open, line: &str) {
         open.lines += 1;
         let mut result = open.file.write_all(line.as_bytes());
-        if open.lines > RECORD_LINES.max(2 * open.live.len()) {
+        if open.lines > RECORD_LINES.max(2 * open.content.live.len()) {
             open.lines = 0;
-            match write(&self.path, &self.head, &open.live) {
+            match write(&self.path, &self.head, &open.content) {
                 Ok(file) => open.file = file,
                 Err(error) => result = result.and(Err(error)),
             }
@@ -79,20 +116,24 @@ impl Record {
     }
 }
 
-/// Ends what programs of a killed agent left running, with their families, and removes the record: to be called with
-/// the state folder locked, before a table is made on it. Returns how many of the recorded programs had somebody left.
+/// Ends what programs of a killed agent left running, with their families, and takes them off the record: to be called
+/// with the state folder locked, before a table is made on it.
 ///
 /// # Errors
-/// If the record cannot be read or removed; a missing one is nothing to do.
-pub async fn end_leftovers(runtimes: &Runtimes, state_dir: &Path, grace: Duration) -> io::Result<usize> {
+/// If the record cannot be read or written; a missing one is nothing to do.
+pub async fn end_leftovers(runtimes: &Runtimes, state_dir: &Path, grace: Duration) -> io::Result<Leftovers> {
     let path = state_dir.join(FILE);
-    let head = format!("pid1 processes 1 {}\n", boot_id()?);
-    let recorded = read(&path, &head)?;
+    let head = format!("{FORM}{}\n", boot_id()?);
+    let (Content { live, last_id }, boot) = read(&path, &head)?;
+    let mut lost: Vec<Lost> =
+        live.iter().map(|(leader, (id, _))| Lost { id: *id, pid: leader.pid }).collect();
+    lost.sort_unstable_by_key(|program| program.id);
     let scans = Scans::new(runtimes.clone());
     let deadline = Instant::now() + grace;
     let mut alive = Vec::new();
     // First all get their signal, then all share the grace.
-    for (leader, kinship) in recorded {
+    let reachable = live.into_iter().filter(|_| boot == Boot::This);
+    for (leader, (_, kinship)) in reachable {
         let mut family = Family::new(&scans, runtimes, leader, kinship);
         let soft = family.soft_signals();
         match family.signal(soft).await {
@@ -101,61 +142,85 @@ pub async fn end_leftovers(runtimes: &Runtimes, state_dir: &Path, grace: Duratio
             None => return Err(io::Error::other("cannot list the processes in /proc")),
         }
     }
-    let count = alive.len();
+    let ended = alive.len();
     for (family, members) in &mut alive {
         let members = std::mem::replace(members, super::stop::Members::none());
         family.gone(members, deadline).await;
         family.kill().await;
     }
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(count),
-    }
+    write(&path, &head, &Content { live: HashMap::new(), last_id })?;
+    Ok(Leftovers { ended, lost })
 }
 
-fn start_line(leader: Identity, kinship: Kinship) -> String {
+fn start_line(id: ProcessId, leader: Identity, kinship: Kinship) -> String {
     let kind = match kinship {
         Kinship::Session => "session",
         Kinship::Group => "group",
     };
-    format!("start {} {} {kind}\n", leader.pid, leader.start)
+    format!("start {} {} {kind} {}\n", leader.pid, leader.start, id.0)
 }
 
-/// The programs without an end in the record at `path`; none if it has another head or is missing.
-fn read(path: &Path, head: &str) -> io::Result<HashMap<Identity, Kinship>> {
+/// When a record was written.
+#[derive(PartialEq, Eq)]
+enum Boot {
+    This,
+    /// Nobody on it can be alive, whoever has its pid now.
+    Earlier,
+}
+
+/// The record at `path`, empty if it is missing or of another form.
+fn read(path: &Path, head: &str) -> io::Result<(Content, Boot)> {
     let text = match std::fs::read(path) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    let mut live = HashMap::new();
-    let Some(lines) = text.strip_prefix(head) else {
-        return Ok(live);
+    let mut content = Content::default();
+    let (boot, lines) = match (text.strip_prefix(head), text.split_once('\n')) {
+        (Some(lines), _) => (Boot::This, lines),
+        (None, Some((other, lines))) if other.starts_with(FORM) => (Boot::Earlier, lines),
+        _ => return Ok((content, Boot::Earlier)),
     };
-    for line in lines.lines() {
-        let mut words = line.split(' ');
-        let (Some(what), Some(Ok(pid)), Some(Ok(start))) =
-            (words.next(), words.next().map(str::parse), words.next().map(str::parse))
-        else {
-            // Cut off by the end of the agent or a full disk.
-            continue;
-        };
-        let leader = Identity { pid, start };
-        match (what, words.next()) {
-            ("start", Some("session")) => live.insert(leader, Kinship::Session),
-            ("start", Some("group")) => live.insert(leader, Kinship::Group),
-            ("end", None) => live.remove(&leader),
-            _ => None,
-        };
+    // The last line is cut off if the agent ended, or the disk was full, in the middle of it.
+    for line in lines.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        content.apply(line);
     }
-    Ok(live)
+    Ok((content, boot))
+}
+
+impl Content {
+    /// What cannot be understood is left out.
+    fn apply(&mut self, line: &str) -> Option<()> {
+        let mut words = line.split(' ');
+        let what = words.next()?;
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let first = number()?;
+        if what == "last" {
+            self.last_id = self.last_id.max(first);
+            return Some(());
+        }
+        let leader = Identity { pid: i32::try_from(first).ok()?, start: number()? };
+        if what == "end" {
+            self.live.remove(&leader);
+            return Some(());
+        }
+        let kinship = match words.next()? {
+            "session" => Kinship::Session,
+            "group" => Kinship::Group,
+            _ => return None,
+        };
+        let id = words.next()?.parse().ok()?;
+        self.live.insert(leader, (ProcessId(id), kinship));
+        self.last_id = self.last_id.max(id);
+        Some(())
+    }
 }
 
 /// Writes a new record beside the old one, puts it in its place, and returns it open at its end.
-fn write(path: &Path, head: &str, live: &HashMap<Identity, Kinship>) -> io::Result<File> {
-    let mut text = head.to_owned();
-    for (leader, kinship) in live {
-        text.push_str(&start_line(*leader, *kinship));
+fn write(path: &Path, head: &str, content: &Content) -> io::Result<File> {
+    let mut text = format!("{head}last {}\n", content.last_id);
+    for (leader, (id, kinship)) in &content.live {
+        text.push_str(&start_line(*id, *leader, *kinship));
     }
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

@@ -24,6 +24,9 @@ pub struct Spec {
     pub keep: Keep,
     /// A word for lists, such as the name of a shell; not interpreted.
     pub label: Option<String>,
+    /// On a terminal: that it is asked to end by TERM, as a server in the foreground expects, and its terminal stays as
+    /// long as it has time. One that ignores TERM, as shells do, is hung up like any other.
+    pub term_first: bool,
 }
 
 impl Spec {
@@ -37,6 +40,7 @@ impl Spec {
             fds: Vec::new(),
             keep: Keep::Tail,
             label: None,
+            term_first: false,
         }
     }
 }

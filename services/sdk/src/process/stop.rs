@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Process;
 use super::lock;
-use super::proc_fs::{self, Identity, Kinship, Scans};
+use super::proc_fs::{self, Identity, Kinship, Scans, Stat};
 use super::reap::died;
+use super::signal::SignalNumber;
 use super::table::Table;
 use crate::limits::{KILL_ROUNDS, KILL_WAIT};
 use crate::runtimes::Runtimes;
@@ -27,13 +28,17 @@ use crate::runtimes::Runtimes;
 pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
     let inner = &process.inner;
     let mut family = Family::new(&table.scans, &table.runtimes, inner.leader, process.kinship());
+    let term = SignalNumber::from(Signal::SIGTERM);
+    if inner.term_first && !term.is_ignored_by(inner.leader.pid.unsigned_abs()) {
+        family.ask_by_term();
+    }
     let soft = family.soft_signals();
     let hurry = process.wait_stop(|stop| stop.without_grace);
     if !lock(&inner.stop).without_grace {
         let deadline = Instant::now() + grace;
         match family.signal(soft).await {
             Some(members) => {
-                if let Some(terminal) = &inner.terminal {
+                if let Some(terminal) = inner.terminal.as_ref().filter(|_| soft.contains(&Signal::SIGHUP)) {
                     terminal.close();
                     inner.stdin.abandon();
                     inner.stdout.hang_up();
@@ -46,7 +51,7 @@ pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
             // Without /proc only the group can be reached, and only while its leader is ours.
             None => {
                 for signal in soft {
-                    let _ = table.signal_group(inner, *signal);
+                    let _ = table.signal_group(inner, (*signal).into());
                 }
                 tokio::select! {
                     _ = timeout_at(deadline, process.exited()) => {}
@@ -56,7 +61,7 @@ pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
         }
     }
     if !family.kill().await {
-        let _ = table.signal_group(inner, Signal::SIGKILL);
+        let _ = table.signal_group(inner, Signal::SIGKILL.into());
     }
     // Dead by now, unless it sits in the kernel; its own watcher reaps it, whenever that is.
     if timeout_at(Instant::now() + KILL_WAIT, process.exited()).await.is_err() {
@@ -97,7 +102,7 @@ pub(super) struct Family<'a> {
 
 enum Who {
     /// A leader and everybody who belongs to it.
-    Kin { leader: Identity, kinship: Kinship, known: HashSet<Identity> },
+    Kin { leader: Identity, kinship: Kinship, known: HashSet<Identity>, by_term: bool },
     /// Everybody who is left to this process.
     Rest { strangers: Vec<Identity> },
 }
@@ -118,16 +123,24 @@ impl Members {
 
 impl<'a> Family<'a> {
     pub(super) fn new(scans: &'a Scans, runtimes: &'a Runtimes, leader: Identity, kinship: Kinship) -> Self {
-        Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new() } }
+        Self { scans, runtimes, who: Who::Kin { leader, kinship, known: HashSet::new(), by_term: false } }
     }
 
-    /// An interactive shell ignores TERM but not HUP. CONT wakes a suspended program, which could not react otherwise.
+    /// Its leader is no shell.
+    fn ask_by_term(&mut self) {
+        if let Who::Kin { by_term, .. } = &mut self.who {
+            *by_term = true;
+        }
+    }
+
+    /// An interactive shell ignores TERM but not HUP, which to a daemon without a terminal means something else: of the
+    /// rest only those on terminals of others (`docker exec`) get it. CONT wakes a suspended program, which could not
+    /// react otherwise.
     pub(super) fn soft_signals(&self) -> &'static [Signal] {
         match self.who {
-            Who::Kin { kinship: Kinship::Session, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
-            Who::Kin { kinship: Kinship::Group, .. } | Who::Rest { .. } => {
-                &[Signal::SIGTERM, Signal::SIGCONT]
-            }
+            Who::Kin { kinship: Kinship::Session, by_term: false, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
+            Who::Kin { .. } => &[Signal::SIGTERM, Signal::SIGCONT],
+            Who::Rest { .. } => &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT],
         }
     }
 
@@ -135,7 +148,7 @@ impl<'a> Family<'a> {
     pub(super) async fn signal(&mut self, signals: &'static [Signal]) -> Option<Members> {
         let snapshot = self.scans.fresh().await?;
         let mut members = match &mut self.who {
-            Who::Kin { leader, kinship, known } => snapshot.family(*leader, *kinship, known),
+            Who::Kin { leader, kinship, known, .. } => snapshot.family(*leader, *kinship, known),
             Who::Rest { strangers } => snapshot.rest(strangers),
         };
         if signals == self.soft_signals() {
@@ -143,9 +156,11 @@ impl<'a> Family<'a> {
             // with its next command. Not so to kill: what multiplies is killed in no order.
             members.sort_unstable_by_key(|member| (member.start, member.pid));
         }
+        let is_rest = matches!(self.who, Who::Rest { .. });
         let work = move || {
             let count = members.len();
-            let handles = members.into_iter().filter_map(|member| reach(member, signals));
+            let concerns = |stat: &Stat, signal| !is_rest || signal != Signal::SIGHUP || stat.terminal;
+            let handles = members.into_iter().filter_map(|member| reach(member, signals, concerns));
             Members { handles: handles.map(Arc::new).collect(), count }
         };
         self.runtimes.spawn_blocking(work).await.ok()
@@ -200,17 +215,15 @@ async fn wait_all(handles: Vec<Arc<OwnedFd>>, deadline: Instant) -> bool {
     true
 }
 
-/// A handle of exactly this process, after sending it `signals`; None if it is gone or there is no descriptor left, in
+/// A handle of exactly this process, after sending it those of the `signals` that concern it; None if it is gone or there is no descriptor left, in
 /// which case it got them by number right after its start time was looked at.
-fn reach(member: Identity, signals: &[Signal]) -> Option<OwnedFd> {
-    let is_same = || proc_fs::stat(member.pid).is_some_and(|stat| stat.identity == member);
+fn reach(member: Identity, signals: &[Signal], concerns: impl Fn(&Stat, Signal) -> bool) -> Option<OwnedFd> {
+    let look = || proc_fs::stat(member.pid).filter(|stat| stat.identity == member);
     match pidfd_open(Pid::from_raw(member.pid)?, PidfdFlags::empty()) {
         Ok(handle) => {
             // Looked at after the handle was opened: the same start time means the handle is this process's.
-            if !is_same() {
-                return None;
-            }
-            for signal in signals {
+            let stat = look()?;
+            for signal in signals.iter().filter(|signal| concerns(&stat, **signal)) {
                 // It may be dead already, or somebody else's by now (setuid), which `kill` reports by its count.
                 let _ = send(&handle, *signal);
             }
@@ -218,8 +231,8 @@ fn reach(member: Identity, signals: &[Signal]) -> Option<OwnedFd> {
         }
         Err(rustix::io::Errno::SRCH) => None,
         Err(_) => {
-            if is_same() {
-                for signal in signals {
+            if let Some(stat) = look() {
+                for signal in signals.iter().filter(|signal| concerns(&stat, **signal)) {
                     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(member.pid), *signal);
                 }
             }

@@ -6,15 +6,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::config::TableConfig;
 use super::error::{SignalError, StartError};
 use super::exit::{Exit, StopCause};
 use super::handle::{Inner, Process, Stop};
@@ -23,44 +24,15 @@ use super::log::OutputLog;
 use super::plumbing::{self, ChildEnds};
 use super::proc_fs::{self, Identity, Scans};
 use super::pump::Pump;
-use super::record::Record;
+use super::record::{Lost, Record};
+use super::signal::SignalNumber;
 use super::spawn::{self, Order};
 use super::spec::{Keep, ProcessId, Spec};
 use super::start::Prepared;
 use super::stdin::Stdin;
 use super::{reap, stop};
-use crate::limits::{BUSY_PIPES, EXITED_KEPT, MAX_PROCESSES, STOP_GRACE};
+use crate::limits::{BUSY_PIPES, EXITED_KEPT};
 use crate::runtimes::Runtimes;
-
-/// What an operator decides about a table.
-#[derive(Clone, Debug)]
-pub struct TableConfig {
-    /// Where replay files and the record of started programs are; without it logs stay in memory and nothing is recorded.
-    pub state_dir: Option<PathBuf>,
-    /// Time between the polite signal and SIGKILL.
-    pub stop_grace: Duration,
-    /// The soft limit on open descriptors that programs get, if the agent has raised its own.
-    pub child_nofile_soft: Option<u64>,
-    /// How soon programs are killed when memory runs out (`oom_score_adj`), if not as soon as the agent.
-    pub child_oom_score: Option<i32>,
-    /// Live programs at a time.
-    pub max_processes: usize,
-    /// Exited programs that stay listed although nobody holds them.
-    pub exited_kept: usize,
-}
-
-impl Default for TableConfig {
-    fn default() -> Self {
-        Self {
-            state_dir: None,
-            stop_grace: STOP_GRACE,
-            child_nofile_soft: None,
-            child_oom_score: None,
-            max_processes: MAX_PROCESSES,
-            exited_kept: EXITED_KEPT,
-        }
-    }
-}
 
 /// The table. Clones are the same table.
 #[derive(Clone)]
@@ -80,6 +52,8 @@ pub(super) struct Table {
     record: Option<Record>,
     /// Children of this process from before it took over orphans; empty until then.
     pub(super) strangers: OnceLock<Vec<Identity>>,
+    /// Of the agent before this one.
+    lost: Vec<Lost>,
     /// Nobody gets any more grace.
     pub(super) hurry: CancellationToken,
 }
@@ -110,14 +84,21 @@ struct Ended {
 impl ProcessTable {
     /// An empty table. A state folder that cannot be written costs the record, with a warning, not the table.
     pub fn new(runtimes: Runtimes, config: TableConfig) -> Self {
+        Self::after(Vec::new(), runtimes, config)
+    }
+
+    /// The same, on the state folder of an earlier agent that left `lost`.
+    pub fn after(mut lost: Vec<Lost>, runtimes: Runtimes, config: TableConfig) -> Self {
         let record = config.state_dir.as_deref().and_then(|folder| {
             Record::open(folder)
                 .inspect_err(|error| tracing::warn!(%error, "started programs cannot be recorded"))
                 .ok()
         });
+        lost.drain(..lost.len().saturating_sub(config.exited_kept));
+        let last_id = record.as_ref().map_or(0, Record::last_id);
         Self {
             shared: Arc::new(Table {
-                state: Mutex::default(),
+                state: Mutex::new(State { last_id, ..State::default() }),
                 folder: config.state_dir.as_deref().map(Arc::from),
                 config,
                 scans: Scans::new(runtimes.clone()),
@@ -125,6 +106,7 @@ impl ProcessTable {
                 big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
                 stdin_bytes: Arc::default(),
                 record,
+                lost,
                 strangers: OnceLock::new(),
                 hurry: CancellationToken::new(),
             }),
@@ -149,6 +131,7 @@ impl ProcessTable {
             leader: Identity { pid: 0, start: 0 },
             args: spec.args,
             label: spec.label,
+            term_first: spec.term_first,
             started: SystemTime::now(),
             terminal: ours.terminal,
             kept_in_memory: spec.keep == Keep::Tail,
@@ -197,7 +180,7 @@ impl ProcessTable {
             state.insert(process.clone(), pidfd.clone());
             // Under the lock, so that the record has the start before the end.
             if let Some(record) = &table.record {
-                record.started(leader, process.kinship());
+                record.started(process.id(), leader, process.kinship());
             }
             (process, pidfd)
         };
@@ -226,6 +209,12 @@ impl ProcessTable {
             return Some(live.process.clone());
         }
         state.listed().filter(|process| process.pid() == pid).max_by_key(Process::id)
+    }
+
+    /// Programs that an earlier agent had started and whose end nobody saw, oldest first, as many as this table keeps of
+    /// exited ones.
+    pub fn lost(&self) -> &[Lost] {
+        &self.shared.lost
     }
 
     /// How many programs run.
@@ -301,21 +290,20 @@ impl Table {
         drop(evicted);
     }
 
-    pub(super) fn signal_group(&self, inner: &Inner, signal: Signal) -> Result<(), SignalError> {
+    pub(super) fn signal_group(&self, inner: &Inner, signal: SignalNumber) -> Result<(), SignalError> {
         let pid = inner.leader.pid;
         // Under the lock the leader, dead or alive, keeps its pid, so the group cannot be another's.
         let state = lock(&self.state);
         let live = state.live.get(&pid).filter(|live| live.process.id() == inner.id);
-        let Some(live) = live else {
+        if live.is_none() {
             return Err(SignalError::Exited { pid });
-        };
-        match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), signal) {
-            // It has moved to another group, which only a program that is not a session leader can do.
-            Err(nix::errno::Errno::ESRCH) => {
-                stop::send(&*live.pidfd, signal).map_err(|reason| SignalError::System { pid, reason })
-            }
-            other => other.map_err(|reason| SignalError::System { pid, reason }),
         }
+        let sent = match spawn::send(-pid, signal.get()) {
+            // It has moved to another group, which only a program that is not a session leader can do.
+            Err(Errno::ESRCH) => spawn::send(pid, signal.get()),
+            other => other,
+        };
+        sent.map_err(|reason| SignalError::System { pid, reason })
     }
 
     pub(super) fn begin_stop(self: &Arc<Self>, process: &Process, cause: StopCause, without_grace: bool) {

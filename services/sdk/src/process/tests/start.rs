@@ -176,10 +176,11 @@ async fn a_program_and_its_children_are_killed_for_memory_as_the_table_says() {
     }
 }
 
-/// Under load a program has started others before its own start has returned.
+/// Under load a program has started others before its own start has returned. Some choose for themselves.
 #[tokio::test]
 async fn a_child_that_was_there_before_is_killed_for_memory_as_its_parent() {
-    let score = oom_score(std::process::id() as i32) + 150;
+    let own = oom_score(std::process::id() as i32);
+    let score = own + 150;
     let table = table();
     let process =
         table.start(sh("sh -c 'sh -c \"echo last=\\$\\$; read a; exit\"; exit'; exit")).expect("it starts");
@@ -187,5 +188,8 @@ async fn a_child_that_was_there_before_is_killed_for_memory_as_its_parent() {
     assert_ne!(oom_score(last), score);
     proc_fs::set_oom_scores(proc_fs::children_of(process.pid()), score);
     assert_eq!(oom_score(last), score);
+    std::fs::write(format!("/proc/{last}/oom_score_adj"), (own + 50).to_string()).expect("it takes one");
+    proc_fs::set_oom_scores(proc_fs::children_of(process.pid()), score);
+    assert_eq!(oom_score(last), own + 50, "its own choice");
     process.kill(StopCause::Request);
 }

@@ -1,6 +1,6 @@
 //! Stopping reaches the whole family and nobody else.
 
-use super::super::{Cause, ExitStatus, Signal, StopCause, record};
+use super::super::{Cause, ExitStatus, ProcessId, Signal, StopCause, record};
 use super::*;
 
 fn patient(grace: Duration) -> ProcessTable {
@@ -126,20 +126,28 @@ async fn what_a_killed_agent_left_is_ended_and_nothing_else() {
     let record = dir.join("processes");
     let mut text = std::fs::read_to_string(&record).unwrap();
     text.push_str(&format!(
-        "start {} 1 group\nstart {} 1 session\nstart 12",
+        "start {} 1 group 76\nstart {} 1 session 77\nstart 12 1 group 78",
         bystander.pid(),
         std::process::id()
     ));
     std::fs::write(&record, text).unwrap();
 
-    let count = record::end_leftovers(&runtimes, &dir, Duration::from_secs(5));
-    assert_eq!(soon("leftovers", count).await.unwrap(), 2);
+    let leftovers = record::end_leftovers(&runtimes, &dir, Duration::from_secs(5));
+    let leftovers = soon("leftovers", leftovers).await.unwrap();
+    assert_eq!(leftovers.ended, 2);
+    let lost = [&plain, &shell].map(|program| record::Lost { id: program.id(), pid: program.pid() });
+    assert_eq!(leftovers.lost[..2], lost);
+    assert_eq!(leftovers.lost.len(), 4);
     soon("exit", plain.exited()).await;
     soon("exit", shell.exited()).await;
     assert!(!alive(job) && alive(bystander.pid()));
-    assert!(!record.exists());
-    let count = record::end_leftovers(&runtimes, &dir, Duration::ZERO);
-    assert_eq!(soon("nothing", count).await.unwrap(), 0);
+    let again = soon("nothing", record::end_leftovers(&runtimes, &dir, Duration::ZERO)).await.unwrap();
+    assert_eq!((again.ended, again.lost.len()), (0, 0));
+    // No name is used twice, not even that of the foreign line.
+    let next = table_with(TableConfig { state_dir: Some(dir.clone()), ..TableConfig::default() });
+    let program = next.start(spec(&["true"])).unwrap();
+    assert_eq!(program.id().0, 78);
+    soon("exit", program.exited()).await;
     bystander.kill(StopCause::Request);
     soon("stop", bystander.stopped()).await;
 }
@@ -151,17 +159,18 @@ async fn the_record_of_another_boot_is_void_and_stays_small() {
     let other = table();
     let bystander = other.start(spec(&["sleep", "1000"])).unwrap();
     let leader = bystander.inner.leader;
-    let text = format!("pid1 processes 1 another-boot\nstart {} {} group\n", leader.pid, leader.start);
+    let text = format!("pid1 processes 2 another-boot\nstart {} {} group 3\n", leader.pid, leader.start);
     std::fs::write(dir.join("processes"), text).unwrap();
-    let count = record::end_leftovers(&runtimes, &dir, Duration::ZERO);
-    assert_eq!(soon("leftovers", count).await.unwrap(), 0);
+    let leftovers = soon("leftovers", record::end_leftovers(&runtimes, &dir, Duration::ZERO)).await.unwrap();
+    assert_eq!(leftovers.ended, 0);
+    assert_eq!(leftovers.lost, [record::Lost { id: ProcessId(3), pid: leader.pid }]);
     assert!(alive(bystander.pid()));
     bystander.kill(StopCause::Request);
     soon("stop", bystander.stopped()).await;
 
     let record = record::Record::open(&dir).unwrap();
     for _ in 0..5 * crate::limits::RECORD_LINES {
-        record.started(leader, super::super::proc_fs::Kinship::Group);
+        record.started(ProcessId(4), leader, super::super::proc_fs::Kinship::Group);
         record.ended(leader);
     }
     let size = std::fs::metadata(dir.join("processes")).unwrap().len();
