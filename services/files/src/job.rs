@@ -9,6 +9,7 @@ use pid1_sdk::outbox::Outbox;
 use pid1_sdk::workspace::{Cause, FileError, Kind, Metadata, Workspace, from_wire, to_wire};
 use pid1_sdk::{Bytes, Error, Result, Ticket, limits, unsupported};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::info;
 use crate::order::Claim;
@@ -159,7 +160,11 @@ async fn read(wire_path: String, engine: &Engine, outbox: &Outbox, ticket: Ticke
         Err(error) => return ticket.fail(error),
     };
     let _turn = outbox.turn_for_large().await;
-    let memory = engine.workspace().memory_for(metadata.size_bytes).await;
+    let memory = timeout(limits::LARGE_FILE_WAIT, engine.workspace().memory_for(metadata.size_bytes)).await;
+    let Ok(memory) = memory else {
+        let text = "files: too many large files are being sent to others; try again later";
+        return ticket.fail(Error::new(text));
+    };
     let workspace = engine.workspace().clone();
     let content =
         work(engine, Pace::Long, move || workspace.read_opened(&path, &file_opened, &metadata, limit_bytes))

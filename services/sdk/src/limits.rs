@@ -250,6 +250,9 @@ pub const SMALL_FILE_BYTES: usize = 256 * KIB;
 /// What large files that are being sent may take of memory, for all sessions together; a larger one counts as this much.
 pub const LARGE_FILES_BYTES: usize = 256 * MIB;
 
+/// How long a large file waits for that memory: those that are being sent then go to clients who are slow.
+pub const LARGE_FILE_WAIT: Duration = Duration::from_secs(30);
+
 /// Entries of one folder that are given at once.
 pub const FOLDER_ENTRIES: usize = 256 * KIB;
 

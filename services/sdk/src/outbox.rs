@@ -269,6 +269,8 @@ impl Outbox {
     /// message begins to once he has the turn, and keeps it until he has pushed it. Cancel-safe.
     pub async fn turn_for_large(&self) -> Option<SemaphorePermit<'_>> {
         let turn = self.large.acquire().await.ok()?;
+        // Others may wait for what this is about: who takes nothing meanwhile is dropped in the end.
+        let _owed = self.awaited();
         self.until_at_most(limits::OUTBOX_ROOM_BYTES).await;
         Some(turn)
     }
