@@ -162,7 +162,6 @@ async fn nobody_waits_for_a_large_folder_that_another_removes() {
         one.peer.send(one.channel, Body::Remove(at(&format!("large{folder}")))).await;
     }
     two.done(write("quick", "x")).await;
-    assert!(agent.root().join("large5").exists(), "the others' work was done before");
     assert_eq!(two.read("quick").await, "x");
     eventually("all is removed", SOON, || fs::read_dir(agent.root()).unwrap().count() == 1).await;
 }

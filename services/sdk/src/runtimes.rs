@@ -135,3 +135,67 @@ impl Runtimes {
         &self.tracker
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Work that ends when it is told to.
+    async fn held(runtimes: Runtimes, running: Arc<AtomicUsize>, end: Arc<AtomicBool>) -> Option<()> {
+        let work = move || {
+            running.fetch_add(1, Ordering::Relaxed);
+            while !end.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+        };
+        runtimes.long_file_work(work).await
+    }
+
+    #[tokio::test]
+    async fn long_work_leaves_threads_to_short_work() {
+        let runtimes = Runtimes::current();
+        let (running, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let many: Vec<_> = (0..2 * limits::FILE_WORKERS)
+            .map(|_| runtimes.spawn(held(runtimes.clone(), running.clone(), end.clone())))
+            .collect();
+        let wait = Duration::from_secs(20);
+        tokio::time::timeout(wait, async {
+            while running.load(Ordering::Relaxed) < limits::LONG_FILE_WORKERS {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("as many run as may");
+        let short = tokio::time::timeout(wait, runtimes.file_work(|| 7)).await;
+        let at_once = running.load(Ordering::Relaxed);
+        end.store(true, Ordering::Relaxed);
+        assert_eq!((short, at_once), (Ok(Some(7)), limits::LONG_FILE_WORKERS));
+        for done in many {
+            assert_eq!(done.await.ok(), Some(Some(())));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_is_done_and_what_waits_never_begins_for_nobody() {
+        let runtimes = Runtimes::current();
+        let (running, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let many: Vec<_> = (0..limits::LONG_FILE_WORKERS + 1)
+            .map(|_| runtimes.spawn(held(runtimes.clone(), running.clone(), end.clone())))
+            .collect();
+        while running.load(Ordering::Relaxed) < limits::LONG_FILE_WORKERS {
+            tokio::task::yield_now().await;
+        }
+        for waiting in &many {
+            waiting.abort();
+        }
+        for given_up in many {
+            assert!(given_up.await.is_err());
+        }
+        end.store(true, Ordering::Relaxed);
+        assert_eq!(runtimes.long_file_work(|| 1).await, Some(1));
+        assert_eq!(running.load(Ordering::Relaxed), limits::LONG_FILE_WORKERS);
+    }
+}
