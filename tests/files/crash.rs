@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use pid1::client::{Address, Client};
 use pid1_sdk::api::command::Body;
@@ -14,10 +15,14 @@ use crate::support::{Agent, HEAVY, Launch, Rng, SOON, size, within};
 const FILES: usize = 10;
 const WRITES: usize = 1000;
 
+/// Every so many a few are so large that writing them takes a while.
+const LARGE_EVERY: usize = 50;
+const LARGE: usize = 3;
+
 /// A content that says its version everywhere, and of which no beginning is another.
 fn content(version: usize, rng: &mut Rng) -> Vec<u8> {
     let line = format!("{version:08}\n");
-    let lines = 1 + rng.below(if version.is_multiple_of(20) { 60_000 } else { 600 });
+    let lines = 1 + if version % LARGE_EVERY < LARGE { 400_000 } else { rng.below(600) };
     let mut all = line.repeat(lines).into_bytes();
     all.extend(format!("end of {lines}\n").bytes());
     all
@@ -58,8 +63,9 @@ async fn killed_amid_a_thousand_writes_every_file_is_old_or_new() {
                 }
             }
         });
-        // Killed after so many answers.
-        let last_words = rng.below(WRITES);
+        // Killed after so many answers, while a large one is being written.
+        let before_large = (LARGE_EVERY - first % LARGE_EVERY) % LARGE_EVERY;
+        let last_words = before_large + LARGE_EVERY * rng.below(WRITES / LARGE_EVERY);
         let mut answered = 0;
         while answered < last_words {
             let command = within("an answer", SOON, receiver.next()).await.unwrap();
@@ -68,6 +74,10 @@ async fn killed_amid_a_thousand_writes_every_file_is_old_or_new() {
                 known.insert(version % FILES, version);
                 answered += 1;
             }
+        }
+        let moment = Instant::now() + Duration::from_micros(rng.below(4000) as u64);
+        while Instant::now() < moment {
+            std::hint::spin_loop();
         }
         agent.kill().await;
         while let Ok(command) = receiver.next().await {
