@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::file_url::FileUrls;
 use pid1_sdk::limits;
 use pid1_sdk::process::record::{self, Leftovers};
 use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
@@ -113,6 +114,9 @@ impl Serving<'_> {
         });
         let workspace =
             workspace.with_context(|| format!("cannot open the workspace {}", config.root.display()))?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)
+            .map_err(|error| anyhow::anyhow!("no random numbers for a key that signs URLs: {error}"))?;
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
             processes,
@@ -123,6 +127,7 @@ impl Serving<'_> {
                 keep_shells: config.keep_shells,
                 max_message_bytes: config.door.max_message_bytes,
                 services: registry::SERVICES.iter().map(|service| service.name).collect(),
+                file_urls: FileUrls::new(key),
             },
         ));
         let listener = door::listen(config.listen).with_context(|| {

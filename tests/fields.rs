@@ -94,6 +94,7 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
     for look in [Body::Read(write.clone()), Body::Readdir(File::default()), Body::Stat(write)] {
         seen.insert(client.request(files, look).await.unwrap().name().to_owned());
     }
+    seen.insert(client.request(0, Body::FileAuthReq(Default::default())).await.unwrap().name().to_owned());
     let close = CloseChannel { id: exec, action: close_channel::Action::Close.into() };
     seen.insert(client.request(0, Body::CloseChan(close)).await.unwrap().name().to_owned());
     seen.insert(client.request(0, Body::Ping(Default::default())).await.unwrap().name().to_owned());

@@ -12,6 +12,7 @@ use pid1::session::Session;
 use pid1::sessions::Sessions;
 use pid1_sdk::api::Command;
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::file_url::FileUrls;
 use pid1_sdk::outbox::{Batch, Outbox};
 use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
@@ -57,6 +58,7 @@ impl Agent {
             keep_shells: None,
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
             services: Vec::new(),
+            file_urls: FileUrls::new([0; 32]),
         };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);

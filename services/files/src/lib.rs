@@ -3,6 +3,8 @@
 //! In: `read`, `write`, `mkdir`, `remove`, `tryRemove`, `move`, `readdir`, `stat`, `persist`, `persistMirror`. Each is
 //! answered: by `file`, `files`, `statRes` or `ok`, or by an `error` in the words that clients look for.
 //!
+//! `fileAuthReq` is answered by `fileAuthRes`: a URL of the file, good for one method and for a while.
+//!
 //! What the kernel has in memory is answered at once; everything else runs beside the channel, several at a time. Two
 //! requests of which one changes what the other is about, be it the same path or one that contains it, run in the order
 //! in which they were sent, and are answered in that order.
@@ -42,12 +44,21 @@ impl Service for Files {
 
     fn needs(body: &Body) -> Right {
         match body {
-            Body::Read(_) | Body::Readdir(_) | Body::Stat(_) => Right::Read,
+            // What its method needs is told in the answer.
+            Body::Read(_) | Body::Readdir(_) | Body::Stat(_) | Body::FileAuthReq(_) => Right::Read,
             _ => Right::Write,
         }
     }
 
     async fn command(&mut self, ch: &mut Channel<()>, from: &Member, body: Body) -> Result<Reply> {
+        if let Body::FileAuthReq(request) = body {
+            let (engine, role) = (ch.engine(), from.identity().role);
+            return Ok(Reply::now(Body::FileAuthRes(engine.file_urls().answer(
+                engine.root(),
+                request,
+                role,
+            ))));
+        }
         let job = Job::of(body)?;
         let claim = job.claim(ch.engine().root());
         let earlier = self.order.before(&claim);

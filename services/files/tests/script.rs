@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use pid1_files::Files;
-use pid1_sdk::api::{File, Move, Ok as Done, StatResult, command::Body, file::Type};
+use pid1_sdk::api::{
+    File, FileAuthMethod, FileAuthReq, Move, Ok as Done, StatResult, command::Body, file::Type,
+};
 use pid1_sdk::channel::Leave;
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 use pid1_sdk::{Bytes, Role, limits};
@@ -196,4 +198,19 @@ async fn the_agent_says_what_it_is() {
 #[tokio::test]
 async fn it_keeps_the_promises_of_every_service() {
     conformance::<Files>(&[]).await;
+}
+
+#[tokio::test]
+async fn a_url_is_given_for_what_the_asker_may_do() {
+    let channel = TestChannel::open::<Files>(None);
+    let mut viewer = channel.join(Role::Viewer).await;
+    for (method, may) in [(FileAuthMethod::Get, true), (FileAuthMethod::Put, false)] {
+        let request = FileAuthReq { file: Some(at("a b")), method: method.into() };
+        match viewer.ask(Body::FileAuthReq(request)).await {
+            Body::FileAuthRes(answer) => {
+                assert_eq!((answer.url.starts_with("/files/a%20b?"), answer.error.is_empty()), (may, may));
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, printable};
+use crate::file_url::FileUrls;
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
 use crate::snapshots::Snapshots;
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub max_message_bytes: usize,
     /// The services that clients may open.
     pub services: Vec<&'static str>,
+    /// What signs URLs of files.
+    pub file_urls: FileUrls,
 }
 
 /// The engine of one agent.
@@ -132,6 +135,11 @@ impl Engine {
     /// What puts everything on disk, and what holds that off.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// What signs URLs of the workspace's files.
+    pub fn file_urls(&self) -> &FileUrls {
+        &self.config.file_urls
     }
 
     /// The workspace's root, absolute.

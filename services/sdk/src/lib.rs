@@ -11,6 +11,7 @@ pub mod api;
 pub mod channel;
 pub mod engine;
 pub mod error;
+pub mod file_url;
 pub mod identity;
 pub mod limits;
 pub mod outbox;

@@ -284,3 +284,21 @@ pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
 
 /// Snapshots that members of one channel may wait for at once.
 pub const SNAPSHOTS_ASKED: usize = 64;
+
+// --- files over HTTP ----------------------------------------------------------------------------------------------
+
+/// How long a signed URL of a file may be used to begin something: a page is read, a download is clicked on.
+pub const FILE_URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// Requests for files that are served at once. Each may hold two pieces of [`TRANSFER_WRITE_BYTES`] in memory.
+pub const TRANSFERS: usize = 64;
+
+/// How long another one waits for its turn before it is told to come again.
+pub const TRANSFER_WAIT: Duration = Duration::from_secs(10);
+
+/// A file is read in pieces of this size: so small that a piece is still in the processor's cache when it is sent.
+pub const TRANSFER_READ_BYTES: usize = 256 * KIB;
+
+/// What an upload may have received and not yet handed to the disk, beside as much that is being written: the hop to the
+/// thread that writes is then small beside the copy.
+pub const TRANSFER_WRITE_BYTES: usize = MIB;

@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::command::Body;
 use crate::channel::{Handle, Member};
 use crate::engine::{Engine, EngineConfig};
+use crate::file_url::FileUrls;
 use crate::identity::{ChannelId, Identity, Role, SessionId};
 use crate::outbox::Outbox;
 use crate::process::{ProcessTable, TableConfig};
@@ -93,6 +94,7 @@ impl TestChannel {
                 keep_shells: None,
                 max_message_bytes: crate::limits::MAX_MESSAGE_BYTES,
                 services: vec![service.name],
+                file_urls: FileUrls::new([0; 32]),
             },
         ));
         let ended = CancellationToken::new();
