@@ -73,6 +73,11 @@ pub struct ServeArgs {
           default_value = "10")]
     stall_timeout: Duration,
 
+    /// How long a file's way in or out over HTTP may stand still, in seconds
+    #[arg(long, env = "PID1_TRANSFER_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
+          default_value = "60")]
+    transfer_timeout: Duration,
+
     /// From a connection to its complete request, in seconds
     #[arg(long, env = "PID1_HEAD_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
           default_value = "10")]
@@ -254,6 +259,7 @@ impl Config {
                 head_timeout: args.head_timeout,
                 ping_interval: args.ping_interval,
                 stall_timeout: args.stall_timeout,
+                transfer_timeout: args.transfer_timeout,
                 network: args.network,
                 moved_to: args.moved_to,
             },

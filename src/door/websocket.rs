@@ -7,7 +7,6 @@ mod meter;
 mod writer;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +24,6 @@ use pid1_sdk::api::{
 use pid1_sdk::outbox::{Ended, Outbox};
 use pid1_sdk::wire::{self, Target};
 use pid1_sdk::{ChannelId, SessionId, limits};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -36,8 +34,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, info, info_span};
 
 use super::http::{Answer, text};
-use super::strangers::Place;
-use super::{Doors, HEAD_BYTES};
+use super::line::Line;
+use super::{Caller, Doors, HEAD_BYTES};
 use crate::auth::{Admission, Refused};
 use crate::session::Session;
 use meter::Meter;
@@ -73,7 +71,7 @@ pub(super) fn upgrade(
     doors: Arc<Doors>,
     mut request: Request<Incoming>,
     token: &str,
-    stranger: (SocketAddr, Arc<Place>),
+    caller: Arc<Caller>,
 ) -> Answer {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
@@ -85,7 +83,7 @@ pub(super) fn upgrade(
     let runtimes = doors.router.engine().runtimes().clone();
     runtimes.spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => connected(doors, upgraded, admission, stranger).await,
+            Ok(upgraded) => connected(doors, upgraded, admission, &caller).await,
             Err(error) => debug!(error = %error, "upgrade failed"),
         }
     });
@@ -126,16 +124,20 @@ async fn connected(
     doors: Arc<Doors>,
     upgraded: Upgraded,
     admission: Result<Admission, Refused>,
-    (peer, place): (SocketAddr, Arc<Place>),
+    caller: &Caller,
 ) {
+    let peer = caller.peer;
     // The socket itself, so that frames are written to it without hyper in between.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let parts = upgraded.downcast::<TokioIo<Line>>();
+    let Some((stream, read_buf)) =
+        parts.ok().and_then(|parts| Some((parts.io.into_inner().into_stream()?, parts.read_buf)))
+    else {
         return debug!("the upgraded connection is no TCP stream");
     };
-    let (reader, socket) = parts.io.into_inner().into_split();
+    let (reader, socket) = stream.into_split();
     // A copy of the little that came early: hyper's own buffer is 8 KiB and would stay as long as the client.
-    let early = parts.read_buf.to_vec();
-    drop(parts.read_buf);
+    let early = read_buf.to_vec();
+    drop(read_buf);
     let outbox = Outbox::new(doors.config.max_message_bytes);
     // A stranger's goodbye is short; nothing else of his is read into memory.
     let max_message_bytes = if admission.is_ok() { doors.config.max_message_bytes } else { HEAD_BYTES };
@@ -171,7 +173,7 @@ async fn connected(
             return;
         }
     };
-    place.identified();
+    caller.place.identified();
     let who = &admission.identity;
     let span = info_span!("session", session = id.0, role = %who.role, user = who.name);
     let runtimes = doors.router.engine().runtimes().clone();

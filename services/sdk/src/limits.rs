@@ -299,6 +299,9 @@ pub const TRANSFER_WAIT: Duration = Duration::from_secs(10);
 /// A file is read in pieces of this size: so small that a piece is still in the processor's cache when it is sent.
 pub const TRANSFER_READ_BYTES: usize = 256 * KIB;
 
+/// What is asked of the disk in one go: many pieces, so that most are there without another wait.
+pub const TRANSFER_AHEAD_BYTES: u64 = 4 << 20;
+
 /// What an upload may have received and not yet handed to the disk, beside as much that is being written: the hop to the
 /// thread that writes is then small beside the copy.
 pub const TRANSFER_WRITE_BYTES: usize = MIB;
