@@ -15,6 +15,7 @@ mod shells;
 mod start;
 mod stop;
 mod stuck;
+mod transfer;
 
 use anyhow::{Result, bail};
 
@@ -55,6 +56,7 @@ const ALL: &[Family] = &[
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
     Family { name: "files", run: files::run },
+    Family { name: "transfer", run: transfer::run },
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },
