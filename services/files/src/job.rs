@@ -130,7 +130,7 @@ async fn rename(from: PathBuf, to: PathBuf, engine: &Engine) -> Result<Body> {
     match work(engine, Pace::Short, move || workspace.rename(&one, &other)).await {
         Err(Error::File(error)) if error.is_across() => {
             let workspace = engine.workspace().clone();
-            work(engine, Pace::Long, move || workspace.move_across(&from, &to)).await?;
+            work(engine, Pace::Long, move || workspace.move_across(&from, &to, true)).await?;
         }
         done => done?,
     }

@@ -15,6 +15,7 @@ use cap_std::fs::Dir;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 
+use super::change::rename_to;
 use super::error::{Cause, FileError};
 use super::metadata::{Kind, identity};
 use super::place::Place;
@@ -24,11 +25,12 @@ use super::{Result, Workspace};
 use crate::limits;
 
 impl Workspace {
-    /// As [`rename`](Workspace::rename), from one file system to another.
+    /// As [`rename`](Workspace::rename), or without `replace` as [`rename_new`](Workspace::rename_new), from one file system
+    /// to another.
     ///
     /// # Errors
     /// If something cannot be copied: then nothing has changed. If the original cannot be removed, both are there.
-    pub fn move_across(&self, from: &Path, to: &Path) -> Result<()> {
+    pub fn move_across(&self, from: &Path, to: &Path, replace: bool) -> Result<()> {
         let go = || {
             let (source, stat) = self.place(from)?.named()?.existing()?;
             let target = self.place(to)?.named()?;
@@ -39,7 +41,9 @@ impl Workspace {
                 }
                 let folder = identity(&rustix::fs::fstat(&target.dir)?);
                 let _turn = self.commit_turn(folder, target.name.as_bytes());
-                Ok(rustix::fs::renameat(&target.dir, &temporary, &target.dir, &target.name)?)
+                let copied =
+                    Place { dir: target.dir.try_clone()?, name: temporary.clone().into(), stat: None };
+                Ok(rename_to(&copied, &target, replace)?)
             });
             if let Err(cause) = moved {
                 let _ = remove_at(&target.dir, OsStr::new(&temporary), Kind::of(&stat));

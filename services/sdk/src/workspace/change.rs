@@ -61,8 +61,7 @@ impl Workspace {
             // Whoever is about to replace what has that name has seen it.
             let folder = identity(&rustix::fs::fstat(&target.dir)?);
             let _turn = self.commit_turn(folder, target.name.as_bytes());
-            let moved = if replace { rename_over(&source, &target) } else { rename_beside(&source, &target) };
-            moved.map_err(|error| match Cause::from(error) {
+            rename_to(&source, &target, replace).map_err(|error| match Cause::from(error) {
                 Cause::System(Errno::EINVAL) if Kind::of(&stat) == Kind::Folder => Cause::IntoItself,
                 Cause::System(Errno::ENOTEMPTY) => Errno::EEXIST.into(),
                 other => other,
@@ -139,17 +138,18 @@ impl Workspace {
     }
 }
 
-fn rename_over(source: &Place, target: &Place) -> rustix::io::Result<()> {
-    rustix::fs::renameat(&source.dir, &source.name, &target.dir, &target.name)
-}
-
-fn rename_beside(source: &Place, target: &Place) -> rustix::io::Result<()> {
+/// Renames within one file system.
+pub(super) fn rename_to(source: &Place, target: &Place, replace: bool) -> rustix::io::Result<()> {
     use rustix::io::Errno;
-    let flags = RenameFlags::NOREPLACE;
-    match rustix::fs::renameat_with(&source.dir, &source.name, &target.dir, &target.name, flags) {
+    let rename =
+        |flags| rustix::fs::renameat_with(&source.dir, &source.name, &target.dir, &target.name, flags);
+    if replace {
+        return rename(RenameFlags::empty());
+    }
+    match rename(RenameFlags::NOREPLACE) {
         // The file system cannot do it in one step, or the folder would become a part of itself: then so says the other.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if target.stat.is_none() => {
-            rename_over(source, target)
+            rename(RenameFlags::empty())
         }
         done => done,
     }
