@@ -161,6 +161,30 @@ async fn on_a_full_disk_nothing_is_half_written() {
     assert_eq!(ask(&agent, "DELETE", "/files/fits", &[]).await.status, 204);
 }
 
+/// Two disks in one workspace: what cannot be renamed is copied. Needs root.
+#[tokio::test]
+async fn files_move_between_disks() {
+    let launch = Launch::new();
+    let disk = launch.home().join("root");
+    fs::create_dir_all(disk.join("volume")).unwrap();
+    let launch = launch.env("DISK", disk.join("volume").to_str().unwrap());
+    let agent = launch.through(&["unshare", "--mount", "sh", "-c", SMALL_DISK]).start().await;
+    put(&agent, "/files/here/file", &[], b"content").await;
+    for (from, to, overwrite, status) in [
+        ("here/", "/files/volume/there", "F", 201),
+        ("volume/there/file", "/files/back", "F", 201),
+        ("volume/old", "/files/back", "F", 412),
+        ("volume/old", "/files/no/folder", "T", 409),
+        ("volume/old", "/files/back", "T", 204),
+    ] {
+        let headers = [("Destination", to), ("Overwrite", overwrite)];
+        let reply = ask(&agent, "MOVE", &format!("/files/{from}"), &headers).await;
+        assert_eq!(reply.status, status, "{from} -> {to}: {reply:?}");
+    }
+    assert_eq!(get(&agent, "/files/back", &[]).await.text(), "kept");
+    assert_eq!(get(&agent, "/files/volume/", &[]).await.text().matches("\"name\"").count(), 1);
+}
+
 /// What may not be written is not, and what may not be read neither. Needs root, to be somebody else.
 #[tokio::test]
 async fn the_users_own_rights_hold() {

@@ -46,6 +46,7 @@ pub(super) async fn rename(visit: Visit) -> Result<Answer, Refusal> {
         Some(_) => return Err(Refusal::of(StatusCode::BAD_REQUEST, "the header Overwrite is T or F")),
     };
     let (from, conditions) = (visit.wanted.clone(), Conditions::of(&visit.headers));
+    let paths = (from.path.clone(), to.path.clone());
     let moved = visit.files(move |workspace| {
         let there = workspace.stat(&from.path)?;
         let source = there.as_ref().ok_or_else(|| FileError::new("rename", &from.path, Errno::ENOENT))?;
@@ -62,18 +63,31 @@ pub(super) async fn rename(visit: Visit) -> Result<Answer, Refusal> {
         } else {
             workspace.rename_new(&from.path, &to.path)
         };
-        Ok(match moved {
-            Ok(()) => Ok(existed),
-            Err(FileError { cause: Cause::System(Errno::EEXIST), .. }) if !overwrite => {
-                let text = "Overwrite: F does not hold: something has that name already";
-                Err(Refusal::of(StatusCode::PRECONDITION_FAILED, text))
-            }
-            Err(error) if error.is_not_found() => Err(no_parent(&error)),
-            Err(error) => return Err(error),
-        })
+        match moved {
+            Err(error) if error.is_across() => Ok(Ok((existed, true))),
+            done => Ok(outcome(done, overwrite)?.map(|()| (existed, false))),
+        }
     });
-    let existed = moved.await??;
+    let (existed, is_across) = moved.await??;
+    if is_across {
+        let copied = visit.long_files(move |workspace| {
+            outcome(workspace.move_across(&paths.0, &paths.1, overwrite), overwrite)
+        });
+        copied.await??;
+    }
     Ok(headers::empty(if existed { StatusCode::NO_CONTENT } else { StatusCode::CREATED }))
+}
+
+/// What has come of a move of something that was there.
+fn outcome(moved: Result<(), FileError>, overwrite: bool) -> Result<Result<(), Refusal>, FileError> {
+    match moved {
+        Err(FileError { cause: Cause::System(Errno::EEXIST), .. }) if !overwrite => {
+            let text = "Overwrite: F does not hold: something has that name already";
+            Ok(Err(Refusal::of(StatusCode::PRECONDITION_FAILED, text)))
+        }
+        Err(error) if error.is_not_found() => Ok(Err(no_parent(&error))),
+        done => done.map(Ok),
+    }
 }
 
 /// Makes a folder in one that is there.
