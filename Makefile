@@ -74,11 +74,12 @@ clients: static ## the published clients against the real binary
 guide: ## the guide to writing a service, followed to the letter
 	.ci/guide
 
-tools: ## what the tests need besides Rust; tini and dumb-init are what `pid1 init` is measured by, runc runs images
+tools: ## what the tests need besides Rust: curl moves files; tini and dumb-init are what `pid1 init` is measured by, runc runs images
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
 	@command -v tini >/dev/null && command -v dumb-init >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends tini dumb-init; }
+	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends curl; }
 	@command -v runc >/dev/null && command -v busybox >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends runc busybox-static; }
 	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("the client tests need Node 20 or later, this is " + process.version); process.exit(1); }'

@@ -15,9 +15,12 @@ use futures_util::FutureExt;
 use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::file_url::FileUrls;
+use pid1_sdk::limits;
 use pid1_sdk::process::record::{self, Leftovers};
 use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
+use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
@@ -28,12 +31,13 @@ use crate::config::Config;
 use crate::door::{self, Doors};
 use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
+use crate::registry;
 use crate::router::Router;
 use crate::terminal;
 use main_command::MainCommand;
 
-/// Threads for files and scans of /proc; they sleep when there is nothing to do.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for files and scans of /proc; they sleep when there is nothing to do. Files have all but two of them.
+const BLOCKING_THREADS: usize = limits::FILE_WORKERS + 2;
 
 /// They stay once they are there: where programs have used up all processes, no thread can be made to find and end
 /// those programs.
@@ -103,14 +107,27 @@ impl Serving<'_> {
             },
         );
         let reaper = Reaper::new(processes.clone()).context("cannot take over orphans")?;
+        let workspace = Workspace::open(WorkspaceConfig {
+            root: config.root.clone(),
+            scratch: self.state.path().to_owned(),
+            fsync: config.fsync,
+        });
+        let workspace =
+            workspace.with_context(|| format!("cannot open the workspace {}", config.root.display()))?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)
+            .map_err(|error| anyhow::anyhow!("no random numbers for a key that signs URLs: {error}"))?;
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
             processes,
             CancellationToken::new(),
             EngineConfig {
-                root: config.root.clone(),
+                workspace,
                 environment: config.environment,
                 keep_shells: config.keep_shells,
+                max_message_bytes: config.door.max_message_bytes,
+                services: registry::SERVICES.iter().map(|service| service.name).collect(),
+                file_urls: FileUrls::new(key),
             },
         ));
         let listener = door::listen(config.listen).with_context(|| {

@@ -50,6 +50,11 @@ pub struct ServeArgs {
     #[arg(long = "secret-env", env = "PID1_SECRET_ENV", value_name = "NAME", value_delimiter = ',')]
     pub(crate) secret_env: Vec<String>,
 
+    /// Acknowledge a change of a file only when it is on disk. Without it what was acknowledged outlives the agent, but not
+    /// a loss of power
+    #[arg(long, env = "PID1_FSYNC", value_parser = BoolishValueParser::new())]
+    fsync: bool,
+
     /// How long a named shell runs on with nobody attached, in seconds [default: as long as it likes]
     #[arg(long, env = "PID1_KEEP_SHELLS", value_name = "SECONDS", value_parser = seconds)]
     keep_shells: Option<Duration>,
@@ -67,6 +72,11 @@ pub struct ServeArgs {
     #[arg(long, env = "PID1_STALL_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
           default_value = "10")]
     stall_timeout: Duration,
+
+    /// How long a file's way in or out over HTTP may stand still, in seconds
+    #[arg(long, env = "PID1_TRANSFER_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
+          default_value = "60")]
+    transfer_timeout: Duration,
 
     /// From a connection to its complete request, in seconds
     #[arg(long, env = "PID1_HEAD_TIMEOUT", value_name = "SECONDS", value_parser = positive_seconds,
@@ -186,6 +196,7 @@ pub struct Config {
     /// A secret that nobody but the agent knows yet.
     pub(crate) generated_token: Option<Secret>,
     pub(crate) state_dir: PathBuf,
+    pub(crate) fsync: bool,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
     pub(crate) stop_grace: Duration,
@@ -235,6 +246,7 @@ impl Config {
             auth,
             generated_token,
             state_dir,
+            fsync: args.fsync,
             keep_shells: args.keep_shells,
             stop_grace: args.stop_grace,
             max_processes: args.max_processes,
@@ -247,6 +259,7 @@ impl Config {
                 head_timeout: args.head_timeout,
                 ping_interval: args.ping_interval,
                 stall_timeout: args.stall_timeout,
+                transfer_timeout: args.transfer_timeout,
                 network: args.network,
                 moved_to: args.moved_to,
             },

@@ -72,6 +72,10 @@ fn simple(session: &mut Session, body: Body) -> Result<Body> {
         Body::Pid1Config(config) => configure(session, config)?,
         Body::Debug(note) => debug!(session = session.id.0, text = printable(&note.text), "a client notes"),
         Body::Metrics(_) => return Ok(Body::Metrics(metrics::all(&session.router, &session.sessions))),
+        Body::FileAuthReq(request) => {
+            let engine = session.router.engine();
+            return Ok(Body::FileAuthRes(engine.file_urls().answer(engine.root(), request, role)));
+        }
         Body::Toast(toast) => toast_all(session, &toast.text)?,
         other => return Err(Error::Unsupported(other.name())),
     }

@@ -4,14 +4,17 @@
 //! are taken, newcomers wait for a moment in the kernel's queue, and then the oldest stranger goes: who identifies
 //! does so in milliseconds.
 
+mod files;
 mod guard;
 mod http;
+mod line;
 mod network;
 mod strangers;
 mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +22,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pid1_sdk::limits;
 use pid1_sdk::wire::Census;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -29,6 +33,7 @@ use crate::init::sys;
 use crate::router::Router;
 use crate::sessions::Sessions;
 pub use guard::Guard;
+use line::Line;
 use network::Network;
 pub use network::NetworkMode;
 use strangers::Strangers;
@@ -48,6 +53,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one request head, tokens included.
 const HEAD_BYTES: usize = 16 << 10;
 
+/// What hyper reads at once of a body that comes fast.
+const BODY_READ_BYTES: usize = limits::TRANSFER_READ_BYTES;
+
 /// What large messages being received may hold together, in the whole agent.
 const INCOMING_BUDGET_BYTES: usize = 256 << 20;
 
@@ -64,10 +72,24 @@ pub struct DoorConfig {
     pub ping_interval: Duration,
     /// How long a session above its high mark may take nothing.
     pub stall_timeout: Duration,
+    /// How long a transfer of a file may move nothing.
+    pub transfer_timeout: Duration,
     /// Whether programs can reach the network.
     pub network: NetworkMode,
     /// Where the container lives now: clients are told to go there.
     pub moved_to: Option<String>,
+}
+
+/// A connection that hyper serves.
+type Serving = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// Who is at the other end of a connection, and what its requests say about it.
+pub(crate) struct Caller {
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: Arc<strangers::Place>,
+    head_seen: Notify,
+    /// It moves so much that it is to be served apart from those who type.
+    pub(crate) bulk: Notify,
 }
 
 /// Everything behind the listener, shared by all connections.
@@ -81,6 +103,8 @@ pub struct Doors {
     pub(crate) network: Network,
     /// In units of KiB.
     pub(crate) incoming_budget: Arc<Semaphore>,
+    /// Turns of requests for files.
+    pub(crate) transfers: Arc<Semaphore>,
     strangers: Strangers,
     ready: AtomicBool,
 }
@@ -97,6 +121,7 @@ impl Doors {
             router,
             census: Arc::default(),
             incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
+            transfers: Arc::new(Semaphore::new(limits::TRANSFERS)),
             sessions: Sessions::new(),
             strangers: Strangers::new(),
             ready: AtomicBool::new(true),
@@ -153,36 +178,56 @@ impl Doors {
         }
     }
 
-    /// Serves HTTP on one connection; it ends here, or becomes a WebSocket with a task of its own.
+    /// Serves HTTP on one connection; it ends here, becomes a WebSocket with a task of its own, or goes on where streams
+    /// are that keep a core busy.
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<strangers::Place>) {
         // Without it an echo waits for the client's delayed acknowledgement: 44 ms instead of under 1.
         if stream.set_nodelay(true).is_err() {
             return; // the peer has gone already
         }
-        let head_seen = Arc::new(Notify::new());
-        let service = service_fn(|request| {
-            head_seen.notify_one();
-            http::answer(self.clone(), request, peer, place.clone())
+        let caller = Arc::new(Caller { peer, place, head_seen: Notify::new(), bulk: Notify::new() });
+        let (doors, called) = (self.clone(), caller.clone());
+        let service = service_fn(move |request| {
+            called.head_seen.notify_one();
+            http::answer(doors.clone(), request, called.clone())
         });
+        let moved = Arc::new(AtomicBool::new(false));
+        let line = Line::new(stream, moved.clone(), self.config.transfer_timeout);
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.head_timeout)
-            .max_buf_size(HEAD_BYTES)
+            .max_header_size(HEAD_BYTES)
+            .max_buf_size(BODY_READ_BYTES)
             .half_close(false)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(line), service)
             .with_upgrades();
+        let mut serving: Serving = Box::pin(serving);
         let deadline = async {
             // hyper bounds the time from a head's first byte only.
-            if tokio::time::timeout(self.config.head_timeout, head_seen.notified()).await.is_ok() {
+            if tokio::time::timeout(self.config.head_timeout, caller.head_seen.notified()).await.is_ok() {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
+            () = self.serve_to_the_end(&mut serving, &caller) => {}
+            () = deadline => debug!(peer = %peer, "no request within the time limit"),
+            () = caller.bulk.notified() => {
+                let (doors, caller) = (self.clone(), caller.clone());
+                self.router.engine().runtimes().spawn_bulk(async move {
+                    moved.store(true, Ordering::Relaxed);
+                    doors.serve_to_the_end(&mut serving, &caller).await;
+                });
+            }
+        }
+    }
+
+    async fn serve_to_the_end(&self, serving: &mut Serving, caller: &Caller) {
+        let peer = caller.peer;
+        tokio::select! {
             ended = serving => if let Err(error) = ended {
                 debug!(peer = %peer, error = %error, "connection failed");
             },
-            () = deadline => debug!(peer = %peer, "no request within the time limit"),
-            () = place.evicted() => debug!(peer = %peer, "gave its place to a newcomer"),
+            () = caller.place.evicted() => debug!(peer = %peer, "gave its place to a newcomer"),
             () = self.router.engine().stopping().cancelled() => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use pid1_sdk::ServiceDef;
 
+const FILES: &str = "the workspace's files: read, written whole, listed, moved and removed";
 const NULL: &str = "opens and does nothing: not built yet, or nothing to do";
 
 /// Every name that clients may open.
@@ -13,6 +14,12 @@ pub const SERVICES: &[ServiceDef] = &[
         "a program byte for byte, resumable, with its exact end",
     ),
     ServiceDef::new::<pid1_run::Run>("run", "the main command, watched by any number of clients"),
+    ServiceDef::new::<pid1_files::Files>("gcsfiles", FILES),
+    ServiceDef::new::<pid1_files::Files>("files", FILES),
+    ServiceDef::new::<pid1_snapshot::Snapshot>(
+        "snapshot",
+        "everything on disk, and named locks that hold that off",
+    ),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),

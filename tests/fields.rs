@@ -10,7 +10,7 @@ use std::path::Path;
 
 use pid1::client::{Client, Receiver, Sender};
 use pid1_sdk::api::{
-    CloseChannel, DESCRIPTOR, Exec, FIELDS, OpenChannel, ProcessStart, close_channel, command::Body,
+    CloseChannel, DESCRIPTOR, Exec, FIELDS, File, OpenChannel, ProcessStart, close_channel, command::Body,
     open_channel::Action,
 };
 use prost::Message;
@@ -22,7 +22,7 @@ use crate::support::{Agent, Raw, SOON, within};
 
 /// Accepted, and nothing is behind them: there is no manager that counts references.
 const ANSWERED: &[&str] = &["incRef"];
-const SERVICES: &[&str] = &["shell", "exec", "process", "null"];
+const SERVICES: &[&str] = &["shell", "exec", "process", "gcsfiles", "snapshot", "null"];
 const BEGIN: &str = "<!-- fields -->\n";
 const END: &str = "<!-- /fields -->";
 
@@ -88,6 +88,13 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
     seen.insert(client.request(exec, Body::Exec(run)).await.unwrap().name().to_owned());
     let missing = Exec { args: vec!["no-such-program".into()], ..Exec::default() };
     seen.insert(client.request(exec, Body::Exec(missing)).await.unwrap().name().to_owned());
+    let (files, _) = client.open("files", "", Action::Create).await.unwrap();
+    let write = File { path: "file".into(), ..File::default() };
+    seen.insert(client.request(files, Body::Write(write.clone())).await.unwrap().name().to_owned());
+    for look in [Body::Read(write.clone()), Body::Readdir(File::default()), Body::Stat(write)] {
+        seen.insert(client.request(files, look).await.unwrap().name().to_owned());
+    }
+    seen.insert(client.request(0, Body::FileAuthReq(Default::default())).await.unwrap().name().to_owned());
     let close = CloseChannel { id: exec, action: close_channel::Action::Close.into() };
     seen.insert(client.request(0, Body::CloseChan(close)).await.unwrap().name().to_owned());
     seen.insert(client.request(0, Body::Ping(Default::default())).await.unwrap().name().to_owned());

@@ -21,7 +21,7 @@ pub struct Agent {
     pub address: SocketAddr,
     /// When it was started.
     pub started: Instant,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Agent {
@@ -51,11 +51,15 @@ impl Agent {
         let mut line = String::new();
         let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
         let address = line.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
-        let mut agent =
-            Agent { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), started, _folder: folder };
+        let mut agent = Agent { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), started, folder };
         agent.address =
             address.with_context(|| format!("the agent did not say where it listens: {line:?} {read:?}"))?;
         Ok(agent)
+    }
+
+    /// Its workspace.
+    pub fn root(&self) -> std::path::PathBuf {
+        self.folder.path().join("root")
     }
 
     /// Its process id.

@@ -5,6 +5,7 @@ mod crowd;
 mod echo;
 mod exec;
 mod fanout;
+mod files;
 mod flood;
 mod large;
 mod ping;
@@ -14,6 +15,7 @@ mod shells;
 mod start;
 mod stop;
 mod stuck;
+mod transfer;
 
 use anyhow::{Result, bail};
 
@@ -53,6 +55,8 @@ const ALL: &[Family] = &[
     Family { name: "flood", run: flood::run },
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
+    Family { name: "files", run: files::run },
+    Family { name: "transfer", run: transfer::run },
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },

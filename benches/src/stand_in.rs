@@ -24,6 +24,9 @@ pub const WORD: &str = "stand-in";
 /// Bytes read at once where there is only little.
 const SMALL_BYTES: usize = 4096;
 
+/// Bytes read at once of a file.
+const LARGE_BYTES: usize = 256 << 10;
+
 /// The child's side.
 pub fn run(words: &[OsString]) -> Result<()> {
     let word = |at: usize| words.get(at).and_then(|word| word.to_str()).unwrap_or_default();
@@ -31,6 +34,8 @@ pub fn run(words: &[OsString]) -> Result<()> {
         "echo" => echo(accept()?),
         "relay" => relay(accept()?),
         "drain" => drain(Path::new(word(1))),
+        "send" => send(accept()?, Path::new(word(1))),
+        "take" => take(accept()?, [word(1), word(2)].map(Path::new), word(3).parse()?),
         "fork" => fork(word(1).parse()?, word(2).parse()?),
         "lines" => lines(word(1).parse()?),
         other => bail!("there is no stand-in {other:?}"),
@@ -78,6 +83,47 @@ fn relay(mut socket: TcpStream) -> Result<()> {
             }
         }
     }
+}
+
+/// The bare limit of a download: reads a file and sends it, once it is asked to.
+fn send(mut socket: TcpStream, file: &Path) -> Result<()> {
+    socket.read_exact(&mut [0])?;
+    let mut file = File::open(file)?;
+    let mut buffer = vec![0; LARGE_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => socket.write_all(&buffer[..read])?,
+        }
+    }
+    hang_up(socket)
+}
+
+/// The bare limit of an upload: writes what comes into a new file, gives it the name that it is to have, and says so.
+fn take(mut socket: TcpStream, [at, to]: [&Path; 2], bytes: u64) -> Result<()> {
+    let mut file = File::create(at)?;
+    let mut buffer = vec![0; LARGE_BYTES];
+    let mut came = 0;
+    while came < bytes {
+        match socket.read(&mut buffer)? {
+            0 => bail!("{came} bytes came instead of {bytes}"),
+            read => {
+                file.write_all(&buffer[..read])?;
+                came += read as u64;
+            }
+        }
+    }
+    if at != to {
+        std::fs::rename(at, to)?;
+    }
+    socket.write_all(b"x")?;
+    hang_up(socket)
+}
+
+/// Stays until the other side is gone, which looks at what this has used before.
+fn hang_up(mut socket: TcpStream) -> Result<()> {
+    let _ = socket.read(&mut [0]);
+    Ok(())
 }
 
 /// The bare limit of a flood beside other work: reads `cat FILE` over and over from a terminal, and drops it.
@@ -132,8 +178,8 @@ impl StandIn {
     }
 
     /// Starts one that accepts a connection, and connects.
-    pub fn connect(setup: &Setup, word: &str) -> Result<(StandIn, TcpStream)> {
-        let mut stand_in = StandIn::start(setup, &[word])?;
+    pub fn connect(setup: &Setup, words: &[&str]) -> Result<(StandIn, TcpStream)> {
+        let mut stand_in = StandIn::start(setup, words)?;
         let stdout = stand_in.0.stdout.as_mut().context("it was asked for")?;
         let mut port = String::new();
         BufReader::new(stdout).read_line(&mut port)?;

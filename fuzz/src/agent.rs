@@ -1,10 +1,10 @@
 //! An agent without doors: the real router, sessions and channels on a runtime whose clock only moves when nobody has
 //! anything to do. So "until all is done" is a sleep that takes no time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use futures_util::FutureExt;
 use pid1::auth::Auth;
 use pid1::router::Router;
@@ -12,10 +12,12 @@ use pid1::session::Session;
 use pid1::sessions::Sessions;
 use pid1_sdk::api::Command;
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::file_url::FileUrls;
 use pid1_sdk::outbox::{Batch, Outbox};
 use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::wire::Census;
+use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use pid1_sdk::{Identity, Role, limits};
 use prost::Message;
 use tokio::runtime::Runtime;
@@ -44,7 +46,20 @@ impl Agent {
     /// An agent on the current runtime, which starts no program.
     pub fn new(census: &Arc<Census>) -> Agent {
         let runtimes = Runtimes::current();
-        let config = EngineConfig { root: PathBuf::from("/"), environment: Vec::new(), keep_shells: None };
+        // What is written there harms nobody.
+        let root = std::env::temp_dir().join(format!("pid1-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("the temporary folder can be written");
+        let scratch = root.clone();
+        let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
+        let workspace = workspace.expect("it was just made");
+        let config = EngineConfig {
+            workspace,
+            environment: Vec::new(),
+            keep_shells: None,
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            services: Vec::new(),
+            file_urls: FileUrls::new([0; 32]),
+        };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);
         Agent {
@@ -78,7 +93,8 @@ impl Agent {
 pub fn drain(outbox: &Outbox) -> Vec<Command> {
     let (mut all, mut batch) = (Vec::new(), Batch::default());
     while let Some(true) = outbox.next_batch(&mut batch).now_or_never() {
-        let decoded = batch.frames.iter().map(|frame| Command::decode(frame.bytes.clone()));
+        let decoded =
+            batch.frames.iter().map(|frame| Command::decode(frame.bytes.clone().chain(frame.tail.clone())));
         all.extend(decoded.map(|command| command.expect("what is sent is a Command")));
         outbox.written(&mut batch);
     }

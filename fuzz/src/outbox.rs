@@ -250,9 +250,9 @@ fn take(outbox: &Outbox, model: &mut Model, batch: &mut Batch) -> bool {
     let mut before_last = 0;
     for frame in &batch.frames {
         assert!(before_last < limits::BATCH_BYTES, "a batch is bounded");
-        before_last += frame.bytes.len();
-        model.sent(frame.bytes.len(), frame.framed);
-        outbox.taken(frame.bytes.len());
+        before_last += frame.size_bytes();
+        model.sent(frame.size_bytes(), frame.framed);
+        outbox.taken(frame.size_bytes());
     }
     let nothing = model.lanes.values().all(|lane| lane.frames.is_empty()) && model.control.is_empty();
     assert!(!batch.frames.is_empty() || nothing, "something waits, and is not sent");
@@ -261,7 +261,7 @@ fn take(outbox: &Outbox, model: &mut Model, batch: &mut Batch) -> bool {
 
 /// The batch in hand is written; what it cost is free again.
 fn written(outbox: &Outbox, model: &mut Model, batch: &mut Batch) {
-    let lengths = batch.frames.iter().map(|frame| frame.bytes.len()).collect();
+    let lengths = batch.frames.iter().map(|frame| frame.size_bytes()).collect();
     model.queued_bytes -= cost(&lengths);
     outbox.written(batch);
     compare(outbox, model);

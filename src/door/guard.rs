@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use hyper::http::{HeaderMap, StatusCode, header};
+use hyper::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// The names and origins that are accepted besides the obvious.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,13 @@ impl Guard {
         Ok(())
     }
 
+    /// The origin of a page from elsewhere that may connect, for whoever tells browsers so.
+    pub(crate) fn known_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = only(headers, header::ORIGIN)?;
+        let known = self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin));
+        headers.get(header::ORIGIN).filter(|_| known)
+    }
+
     fn knows_host(&self, host: &str) -> bool {
         let Some(name) = without_port(host).filter(|name| !name.is_empty()) else { return false };
         let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
@@ -57,7 +64,7 @@ impl Guard {
 }
 
 /// The one value of a header: two are a trick.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+pub(crate) fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() { None } else { value.to_str().ok() }

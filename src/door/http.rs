@@ -1,42 +1,48 @@
-//! Plain HTTP: the page at `/`, health, and the way into the WebSocket door.
+//! Plain HTTP: the page at `/`, health, and the way to files and into the WebSocket door.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::http::{Method, Request, Response, StatusCode, header};
+use pid1_sdk::file_url;
 use tracing::info;
 
-use super::strangers::Place;
-use super::{Doors, websocket};
+use super::{Caller, Doors, files, websocket};
 
-/// What every answer carries: a complete body.
-pub(crate) type Answer = Response<Full<Bytes>>;
+/// What is answered.
+pub(crate) type Answer = Response<Content>;
+
+/// A body that is whole, or is made as the client takes it.
+pub(crate) type Content = UnsyncBoxBody<Bytes, io::Error>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Until there is an IDE, a person who opens the printed URL is told what this is and how to use it.
 const PAGE: &str = include_str!("page.html");
 
-/// Answers one request. Reads no body: nothing here takes one.
+/// Answers one request. Reads no body: only files take one.
 pub(crate) async fn answer(
     doors: Arc<Doors>,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    place: Arc<Place>,
+    caller: Arc<Caller>,
 ) -> Result<Answer, Infallible> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority) {
-        info!(peer = %peer, status = unwelcome.status.as_u16(), error = unwelcome.text.trim_end(), "refused");
+        info!(peer = %caller.peer, status = unwelcome.status.as_u16(), error = unwelcome.text.trim_end(), "refused");
         return Ok(text(unwelcome.status, unwelcome.text));
     }
     let path = request.uri().path();
     if let Some(token) = path.strip_prefix("/wsv2/") {
         let token = token.to_owned();
-        return Ok(websocket::upgrade(doors, request, &token, (peer, place)));
+        return Ok(websocket::upgrade(doors, request, &token, caller));
+    }
+    if path == "/files" || path.starts_with(file_url::PREFIX) {
+        return Ok(files::answer(doors, request, &caller).await);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));
@@ -46,7 +52,10 @@ pub(crate) async fn answer(
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if doors.is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        _ => text(StatusCode::NOT_FOUND, "there is nothing here; the WebSocket is at /wsv2/TOKEN\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there is nothing here; the WebSocket is at /wsv2/TOKEN, files at /files/PATH\n",
+        ),
     })
 }
 
@@ -66,11 +75,16 @@ pub(crate) fn text(status: StatusCode, text: &'static str) -> Answer {
 }
 
 fn body(status: StatusCode, kind: &'static str, content: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(content.as_bytes())));
+    let mut answer = Response::new(whole(Bytes::from_static(content.as_bytes())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     answer
+}
+
+/// A body that is there.
+pub(crate) fn whole(content: Bytes) -> Content {
+    Full::new(content).map_err(|never| match never {}).boxed_unsync()
 }

@@ -7,7 +7,6 @@ mod meter;
 mod writer;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +24,6 @@ use pid1_sdk::api::{
 use pid1_sdk::outbox::{Ended, Outbox};
 use pid1_sdk::wire::{self, Target};
 use pid1_sdk::{ChannelId, SessionId, limits};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -36,8 +34,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, info, info_span};
 
 use super::http::{Answer, text};
-use super::strangers::Place;
-use super::{Doors, HEAD_BYTES};
+use super::line::Line;
+use super::{Caller, Doors, HEAD_BYTES};
 use crate::auth::{Admission, Refused};
 use crate::session::Session;
 use meter::Meter;
@@ -55,6 +53,9 @@ const CLOSE_TRY_ANOTHER: u16 = 4001;
 /// The library's default of 128 KiB costs every idle connection that much; with this, one costs 9 KB in all.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 
+/// The same for a client that has sent a large message: with small reads most of the time goes into asking.
+const LARGE_READ_BYTES: usize = 64 << 10;
+
 /// A ping without payload, framed.
 const PING: &[u8] = &[0x89, 0x00];
 
@@ -70,7 +71,7 @@ pub(super) fn upgrade(
     doors: Arc<Doors>,
     mut request: Request<Incoming>,
     token: &str,
-    stranger: (SocketAddr, Arc<Place>),
+    caller: Arc<Caller>,
 ) -> Answer {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
@@ -82,7 +83,7 @@ pub(super) fn upgrade(
     let runtimes = doors.router.engine().runtimes().clone();
     runtimes.spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => connected(doors, upgraded, admission, stranger).await,
+            Ok(upgraded) => connected(doors, upgraded, admission, &caller).await,
             Err(error) => debug!(error = %error, "upgrade failed"),
         }
     });
@@ -123,16 +124,20 @@ async fn connected(
     doors: Arc<Doors>,
     upgraded: Upgraded,
     admission: Result<Admission, Refused>,
-    (peer, place): (SocketAddr, Arc<Place>),
+    caller: &Caller,
 ) {
+    let peer = caller.peer;
     // The socket itself, so that frames are written to it without hyper in between.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let parts = upgraded.downcast::<TokioIo<Line>>();
+    let Some((stream, read_buf)) =
+        parts.ok().and_then(|parts| Some((parts.io.into_inner().into_stream()?, parts.read_buf)))
+    else {
         return debug!("the upgraded connection is no TCP stream");
     };
-    let (reader, socket) = parts.io.into_inner().into_split();
+    let (reader, socket) = stream.into_split();
     // A copy of the little that came early: hyper's own buffer is 8 KiB and would stay as long as the client.
-    let early = parts.read_buf.to_vec();
-    drop(parts.read_buf);
+    let early = read_buf.to_vec();
+    drop(read_buf);
     let outbox = Outbox::new(doors.config.max_message_bytes);
     // A stranger's goodbye is short; nothing else of his is read into memory.
     let max_message_bytes = if admission.is_ok() { doors.config.max_message_bytes } else { HEAD_BYTES };
@@ -168,7 +173,7 @@ async fn connected(
             return;
         }
     };
-    place.identified();
+    caller.place.identified();
     let who = &admission.identity;
     let span = info_span!("session", session = id.0, role = %who.role, user = who.name);
     let runtimes = doors.router.engine().runtimes().clone();
@@ -273,9 +278,13 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         outbox.until_at_most(limits::OUTBOX_HIGH_BYTES).await;
         let close = match frames.next().await {
             Some(Ok(Message::Binary(message))) => {
+                let large = message.len() as u64 > meter::FREE_BYTES;
                 if !message.is_empty() {
                     let _handling = activity.handling();
                     session.receive(message).await;
+                }
+                if large {
+                    give_up_buffer(frames).await;
                 }
                 // Wherever the client sends without pause, others get their turn.
                 tokio::task::consume_budget().await;
@@ -312,6 +321,15 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
         return why;
     }
+}
+
+/// The library reads on into the buffer that a message came in, and would keep it for as long as the client stays,
+/// however large it is. Nothing is lost with it: behind a large message nothing has been read.
+async fn give_up_buffer(frames: &mut Frames) {
+    // Whoever has sent one will send another, and is read in larger pieces from now on.
+    let limits = frames.get_config().read_buffer_size(LARGE_READ_BYTES);
+    let meter = frames.get_mut().take();
+    *frames = WebSocketStream::from_raw_socket(meter, Role::Server, Some(limits)).await;
 }
 
 async fn say_goodbye(mut frames: Frames, writing: impl Future<Output = io::Result<()>>) {

@@ -26,6 +26,12 @@ const ROWS: &[Row] = &[
     Row { service: "shell", read: |_| false, own: &[] },
     Row { service: "exec", read: |_| false, own: &[] },
     Row { service: "process", read: |body| body == "processAttach", own: &["processList"] },
+    Row {
+        service: "files",
+        read: |body| ["read", "readdir", "stat", "fileAuthReq"].contains(&body),
+        own: &[],
+    },
+    Row { service: "snapshot", read: |_| false, own: &[] },
     Row { service: "null", read: |_| false, own: &[] },
 ];
 
@@ -174,13 +180,13 @@ async fn a_viewer_takes_no_name_away_from_editors() {
     editor.open("exec", "squatted-1").await;
 }
 
-/// HTTP serves nothing that needs a role, so no token makes a difference there.
+/// Beside files HTTP serves nothing that needs a role, so no token makes a difference there.
 #[tokio::test]
 async fn http_gives_no_role_anything() {
     let (agent, keys) = Keys::agent(&[]).await;
     let tokens = ["viewer", "editor", "owner"].map(|role| keys.jwt_of(role));
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
-        for path in ["/", "/healthz", "/readyz", "/wsv2/", "/files/x", "/metrics"] {
+        for path in ["/", "/healthz", "/readyz", "/wsv2/", "/metrics"] {
             let mut answers = Vec::new();
             for token in
                 [None, Some(TOKEN)].into_iter().chain(tokens.iter().map(|token| Some(token.as_str())))

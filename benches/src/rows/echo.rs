@@ -37,7 +37,7 @@ fn idle(setup: &Setup) -> Result<Vec<Row>> {
     let agent = Agent::start(setup)?;
     let mut client = Client::connect(&agent)?;
     let shell = typing(&mut client)?;
-    let (_relay, socket) = StandIn::connect(setup, "relay")?;
+    let (_relay, socket) = StandIn::connect(setup, &["relay"])?;
     let times = setup.size(5_000);
     let mut p50 = Row::new("echo idle p50", "us", Target::RatioAtMost(1.2));
     let mut p99 = Row::new("echo idle p99", "us", Target::None);
@@ -68,7 +68,7 @@ fn flooded(
         &mut (),
         |()| ours(&Agent::start(setup)?, file, times),
         |()| {
-            let (_relay, mut socket) = StandIn::connect(setup, "relay")?;
+            let (_relay, mut socket) = StandIn::connect(setup, &["relay"])?;
             let _flood = StandIn::start(setup, &["drain", file])?;
             bare::round_trips(&mut socket, 1, times, KEY_PAUSE)
         },

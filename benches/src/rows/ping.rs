@@ -26,7 +26,7 @@ const BURSTS_AHEAD: u64 = 8;
 pub fn run(setup: &Setup) -> Result<Report> {
     let agent = Agent::start(setup)?;
     let mut client = Client::connect(&agent)?;
-    let (echo, socket) = StandIn::connect(setup, "echo")?;
+    let (echo, socket) = StandIn::connect(setup, &["echo"])?;
     let mut rows = Vec::new();
     let mut both = (&mut client, socket);
     if let Some((one, other)) = machine::two_cores()? {

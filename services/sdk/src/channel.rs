@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -44,9 +44,17 @@ pub struct Channel<E> {
     stop: CancellationToken,
     /// The command being answered, until a ticket or the actor takes it.
     asked: Option<Ticket>,
+    /// What that command takes of its sender's memory.
+    share: Share,
     /// No command is taken from the inbox until this is done.
     hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ending: bool,
+}
+
+/// What a command takes of the memory that its sender may use. While this lives, the sender may send that much less.
+#[derive(Debug, Default)]
+pub struct Share {
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 /// A running timer of [`Channel::after`].
@@ -112,6 +120,18 @@ impl<E: Send + 'static> Channel<E> {
         self.audience.resume(session)
     }
 
+    /// This command is handled from now on.
+    fn begin(&mut self, from: &Member, reference: String, share: Option<OwnedSemaphorePermit>) {
+        self.asked = Some(Ticket::new(from.clone(), self.id, reference));
+        self.share = Share { _held: share };
+    }
+
+    /// It has been handled. Its ticket, if nobody has taken it.
+    fn handled(&mut self) -> Option<Ticket> {
+        self.share = Share::default();
+        self.asked.take()
+    }
+
     fn encode(&self, target: Target, body: Body) -> Bytes {
         wire::encode(self.id, target, String::new(), body)
     }
@@ -120,6 +140,12 @@ impl<E: Send + 'static> Channel<E> {
     /// [`Reply::Later`](crate::service::Reply::Later). Outside of `command` it answers nobody.
     pub fn ticket(&mut self) -> Ticket {
         self.asked.take().unwrap_or_else(Ticket::nobody)
+    }
+
+    /// What the command being handled takes of its sender's memory: for a service that keeps what it carries for longer, so
+    /// that nobody can make it keep more and more. Otherwise it is given back when the command has been handled.
+    pub fn share(&mut self) -> Share {
+        std::mem::take(&mut self.share)
     }
 
     /// Where this channel's tasks report. [`limits::EVENTS`](crate::limits::EVENTS) may wait there; then the tasks do.

@@ -5,13 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, printable};
+use crate::file_url::FileUrls;
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
+use crate::snapshots::Snapshots;
+use crate::workspace::Workspace;
 
 /// Where a shell is, the first that is there.
 const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
@@ -19,12 +22,18 @@ const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 /// What an engine is made from.
 #[derive(Debug)]
 pub struct EngineConfig {
-    /// The workspace, absolute.
-    pub root: PathBuf,
+    /// The workspace.
+    pub workspace: Workspace,
     /// The environment of every program, already without the agent's secrets.
     pub environment: Vec<(OsString, OsString)>,
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
     pub keep_shells: Option<Duration>,
+    /// Largest message that clients send and are sent.
+    pub max_message_bytes: usize,
+    /// The services that clients may open.
+    pub services: Vec<&'static str>,
+    /// What signs URLs of files.
+    pub file_urls: FileUrls,
 }
 
 /// The engine of one agent.
@@ -37,6 +46,8 @@ pub struct Engine {
     settings: Mutex<Settings>,
     counters: Counters,
     main_command: OnceLock<Process>,
+    started: Instant,
+    snapshots: Snapshots,
 }
 
 /// What a client with the right to may change while the agent runs; it holds for programs started from then on.
@@ -86,6 +97,8 @@ impl Engine {
             settings: Mutex::default(),
             counters: Counters::default(),
             main_command: OnceLock::new(),
+            started: Instant::now(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -114,14 +127,44 @@ impl Engine {
         &self.stopping
     }
 
-    /// The workspace, absolute.
+    /// The workspace's files.
+    pub fn workspace(&self) -> &Workspace {
+        &self.config.workspace
+    }
+
+    /// What puts everything on disk, and what holds that off.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// What signs URLs of the workspace's files.
+    pub fn file_urls(&self) -> &FileUrls {
+        &self.config.file_urls
+    }
+
+    /// The workspace's root, absolute.
     pub fn root(&self) -> &Path {
-        &self.config.root
+        self.config.workspace.root()
     }
 
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
     pub fn keep_shells(&self) -> Option<Duration> {
         self.config.keep_shells
+    }
+
+    /// Largest message that clients send and are sent.
+    pub fn max_message_bytes(&self) -> usize {
+        self.config.max_message_bytes
+    }
+
+    /// The services that clients may open.
+    pub fn services(&self) -> &[&'static str] {
+        &self.config.services
+    }
+
+    /// How long the agent has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Counts of what went wrong unseen.
@@ -150,7 +193,7 @@ impl Engine {
         for (name, value) in settings.env.into_iter().chain(env) {
             put(&mut all, name, value);
         }
-        let cwd = settings.cwd.unwrap_or_else(|| self.config.root.clone());
+        let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
         Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None, term_first: false }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::identity::{ChannelId, Right, Role};
 use crate::process::StartError;
+use crate::workspace::FileError;
 
 /// Why a command was refused or failed. The text is shown to people: one lowercase sentence that says what was
 /// tried, on what, and why it failed.
@@ -26,6 +27,9 @@ pub enum Error {
     /// A program could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A file could not be read or changed.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Anything else, in the service's own words.
     #[error("{0}")]
     Other(String),

@@ -11,6 +11,7 @@ pub mod api;
 pub mod channel;
 pub mod engine;
 pub mod error;
+pub mod file_url;
 pub mod identity;
 pub mod limits;
 pub mod outbox;
@@ -18,10 +19,12 @@ pub mod process;
 pub mod relay;
 pub mod runtimes;
 pub mod service;
+pub mod snapshots;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod utf8;
 pub mod wire;
+pub mod workspace;
 
 pub use bytes::Bytes;
 pub use channel::{Channel, Member, Ticket};

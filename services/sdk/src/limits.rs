@@ -19,6 +19,9 @@ pub const MESSAGE_ELEMENTS: usize = 256 << 10;
 /// that another channel's echo does not wait long behind it.
 pub const OUTPUT_CHUNK_BYTES: usize = 64 << 10;
 
+/// From this length on, what a file holds is sent from where it is; below, copying costs less than a second piece.
+pub const SHARED_CONTENT_BYTES: usize = 16 << 10;
+
 // --- outbox -----------------------------------------------------------------------------------------------------
 
 /// What a queued frame costs besides its bytes: its place in the queue and the shared buffer's head. Without it a
@@ -226,3 +229,79 @@ pub const KILL_ROUNDS: usize = 16;
 
 /// Lines in the record of started programs before it is looked at for compaction: about 100 KiB.
 pub const RECORD_LINES: usize = 4096;
+
+// --- files ------------------------------------------------------------------------------------------------------
+
+/// File operations that run at once. Two threads fewer than the blocking pool has: if all of these hang on a file system
+/// that is far away, programs can still be found and ended.
+pub const FILE_WORKERS: usize = 6;
+
+/// Of these, how many may be at work that takes as long as there is much of something: a folder being removed, a large
+/// file, a disk being waited for. Whoever asks for little has the others.
+pub const LONG_FILE_WORKERS: usize = 3;
+
+/// File operations that one channel has begun and not ended; some may wait for others of the same file. Then the channel
+/// takes no more commands.
+pub const FILE_JOBS: usize = 64;
+
+/// Content up to this length is read in one go. A longer one waits until its reader has nearly nothing left to take.
+pub const SMALL_FILE_BYTES: usize = 256 * KIB;
+
+/// What large files that are being sent may take of memory, for all sessions together; a larger one counts as this much.
+pub const LARGE_FILES_BYTES: usize = 256 * MIB;
+
+/// How long a large file waits for that memory: those that are being sent then go to clients who are slow.
+pub const LARGE_FILE_WAIT: Duration = Duration::from_secs(30);
+
+/// Entries of one folder that are given at once.
+pub const FOLDER_ENTRIES: usize = 256 * KIB;
+
+/// How long the end of a channel waits for changes of files that it has taken: less than
+/// [`CLOSE_TIMEOUT`].
+pub const CHANGES_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Folders within folders that are copied from one file system to another: each takes three descriptors meanwhile.
+pub const COPY_DEPTH: usize = 256;
+
+/// Links followed on one path, as the kernel has it.
+pub const LINKS: usize = 40;
+
+/// Longest file that is read where it is asked for, if it is in memory: copying it takes about as long as waking another
+/// thread.
+pub const INLINE_READ_BYTES: usize = 64 * KIB;
+
+/// Replacements of files that may go on at once, as long as no two are of one file. Each takes microseconds.
+pub const COMMIT_LOCKS: usize = 64;
+
+/// Longest name of a lock that holds off snapshots.
+pub const LOCK_NAME_BYTES: usize = 256;
+
+/// Locks that hold off snapshots, of all sessions together: each is somebody's work that is half done.
+pub const SNAPSHOT_LOCKS: usize = 256;
+
+/// How long a snapshot waits for locks: most packages are installed by then.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
+
+/// Snapshots that members of one channel may wait for at once.
+pub const SNAPSHOTS_ASKED: usize = 64;
+
+// --- files over HTTP ----------------------------------------------------------------------------------------------
+
+/// How long a signed URL of a file may be used to begin something: a page is read, a download is clicked on.
+pub const FILE_URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// Requests for files that are served at once. Each may hold two pieces of [`TRANSFER_WRITE_BYTES`] in memory.
+pub const TRANSFERS: usize = 64;
+
+/// How long another one waits for its turn before it is told to come again.
+pub const TRANSFER_WAIT: Duration = Duration::from_secs(10);
+
+/// A file is read in pieces of this size: so small that a piece is still in the processor's cache when it is sent.
+pub const TRANSFER_READ_BYTES: usize = 256 * KIB;
+
+/// What is asked of the disk in one go: many pieces, so that most are there without another wait.
+pub const TRANSFER_AHEAD_BYTES: u64 = 4 << 20;
+
+/// What an upload may have received and not yet handed to the disk, beside as much that is being written: the hop to the
+/// thread that writes is then small beside the copy.
+pub const TRANSFER_WRITE_BYTES: usize = MIB;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::identity::ChannelId;
 use crate::limits;
@@ -24,13 +24,26 @@ use lanes::Lanes;
 pub struct Frame {
     /// The bytes: an encoded `Command`, or, if `framed`, bytes of the door's own protocol.
     pub bytes: Bytes,
+    /// The rest of the same message, if it is long: it is sent from where it is, not copied behind the beginning.
+    pub tail: Bytes,
     /// True for what the door framed itself (pings, pongs, close): it goes out as it is.
     pub framed: bool,
 }
 
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Self {
+        Frame { bytes, tail: Bytes::new(), framed: false }
+    }
+}
+
 impl Frame {
+    /// Length of the whole message.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.tail.len()
+    }
+
     fn cost_bytes(&self) -> usize {
-        self.bytes.len() + limits::FRAME_COST_BYTES
+        self.size_bytes() + limits::FRAME_COST_BYTES
     }
 }
 
@@ -60,6 +73,8 @@ pub struct Outbox {
     room: Notify,
     /// How many wait for room on behalf of somebody else.
     awaited: AtomicUsize,
+    /// Whose turn it is to send one large message.
+    large: Semaphore,
     hard_mark_bytes: usize,
 }
 
@@ -104,26 +119,24 @@ impl Outbox {
             frames: Notify::new(),
             room: Notify::new(),
             awaited: AtomicUsize::new(0),
+            large: Semaphore::new(1),
             hard_mark_bytes: limits::OUTBOX_HARD_BYTES + max_message_bytes,
         })
     }
 
     /// Sends `frame` on `channel`. False, and nothing is sent, if the session is not (or no longer) a member of it.
-    pub fn push(&self, channel: ChannelId, frame: Bytes) -> bool {
-        self.add(|state, frame| state.lanes.push(channel, frame), Frame { bytes: frame, framed: false })
+    pub fn push(&self, channel: ChannelId, frame: impl Into<Frame>) -> bool {
+        self.add(|state, frame| state.lanes.push(channel, frame), frame.into())
     }
 
     /// Answers something about `channel`, behind whatever is still queued on it: nothing overtakes its farewell.
     pub fn push_behind(&self, channel: ChannelId, frame: Bytes) {
-        self.add(
-            |state, frame| state.lanes.push_behind(channel, frame),
-            Frame { bytes: frame, framed: false },
-        );
+        self.add(|state, frame| state.lanes.push_behind(channel, frame), frame.into());
     }
 
     /// Sends bytes that the door framed itself, before everything else.
     pub fn push_framed(&self, bytes: Bytes) {
-        self.add(|state, frame| state.lanes.push_first(frame), Frame { bytes, framed: true });
+        self.add(|state, frame| state.lanes.push_first(frame), Frame { framed: true, ..bytes.into() });
     }
 
     /// Tells the session of a channel: from here on it can be sent to.
@@ -132,7 +145,7 @@ impl Outbox {
             state.lanes.open(channel);
             state.lanes.push(ChannelId::CONTROL, frame)
         };
-        self.add(open, Frame { bytes: announcement, framed: false });
+        self.add(open, announcement.into());
     }
 
     /// Ends a channel for this session at its own wish: what is still queued on it is dropped, and `farewell` is
@@ -143,7 +156,7 @@ impl Outbox {
             state.queued_bytes -= state.lanes.cut(channel, frame);
             true
         };
-        self.add(cut, Frame { bytes: farewell, framed: false });
+        self.add(cut, farewell.into());
         self.room.notify_waiters();
     }
 
@@ -153,7 +166,7 @@ impl Outbox {
             state.lanes.close(channel, frame);
             true
         };
-        self.add(close, Frame { bytes: farewell, framed: false });
+        self.add(close, farewell.into());
     }
 
     fn add(&self, put: impl FnOnce(&mut State, Frame) -> bool, frame: Frame) -> bool {
@@ -249,6 +262,17 @@ impl Outbox {
     /// Payload bytes the socket has taken so far: how a laggard is told from somebody who keeps up.
     pub fn taken_bytes(&self) -> u64 {
         self.lock().taken_bytes
+    }
+
+    /// Waits for the turn to send one large message, and for what is queued to be nearly all sent: so a client that asks
+    /// for many large things at once gets them one after the other, and one at a time is in memory. Whoever makes the
+    /// message begins to once he has the turn, and keeps it until he has pushed it. Cancel-safe.
+    pub async fn turn_for_large(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.large.acquire().await.ok()?;
+        // Others may wait for what this is about: who takes nothing meanwhile is dropped in the end.
+        let _owed = self.awaited();
+        self.until_at_most(limits::OUTBOX_ROOM_BYTES).await;
+        Some(turn)
     }
 
     /// Waits until at most `mark` bytes are queued, or the outbox has ended. Cancel-safe.

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+
+use crate::limits;
 
 /// Handles of the interactive runtimes and the bulk one, and the tracker that counts every task started through them.
 ///
@@ -19,6 +22,8 @@ pub struct Runtimes {
     turn: Arc<AtomicUsize>,
     bulk: Handle,
     tracker: TaskTracker,
+    file_workers: Arc<Semaphore>,
+    long_file_workers: Arc<Semaphore>,
 }
 
 impl Runtimes {
@@ -26,7 +31,16 @@ impl Runtimes {
     /// goes to the pool of `first`, which should keep its threads: where no new one can be made, nothing could be stopped.
     pub fn new(first: Handle, more: impl IntoIterator<Item = Handle>, bulk: Handle) -> Self {
         let interactive = std::iter::once(first).chain(more).collect();
-        Self { interactive, turn: Arc::default(), bulk, tracker: TaskTracker::new() }
+        let file_workers = Arc::new(Semaphore::new(limits::FILE_WORKERS));
+        let long_file_workers = Arc::new(Semaphore::new(limits::LONG_FILE_WORKERS));
+        Self {
+            interactive,
+            turn: Arc::default(),
+            bulk,
+            tracker: TaskTracker::new(),
+            file_workers,
+            long_file_workers,
+        }
     }
 
     /// All are the runtime of the caller, for tests and small tools.
@@ -85,8 +99,103 @@ impl Runtimes {
         self.tracker.spawn_blocking_on(work, &self.interactive[0])
     }
 
+    /// Runs `work` on files on the blocking pool, when it is its turn: [`limits::FILE_WORKERS`] run at once. Once it has
+    /// begun it runs to its end, also if nobody waits for it any more; before, it never begins. `None` if it panicked, or
+    /// the agent ends.
+    pub async fn file_work<F, T>(&self, work: F) -> Option<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let turn = self.file_workers.clone().acquire_owned().await.ok()?;
+        let work = move || {
+            let _until_done = turn;
+            work()
+        };
+        self.spawn_blocking(work).await.ok()
+    }
+
+    /// As [`file_work`](Runtimes::file_work), for what may take long: [`limits::LONG_FILE_WORKERS`] of it run at once, so
+    /// that others do not wait for all of it.
+    pub async fn long_file_work<F, T>(&self, work: F) -> Option<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let turn = self.long_file_workers.clone().acquire_owned().await.ok()?;
+        let work = move || {
+            let _until_done = turn;
+            work()
+        };
+        self.file_work(work).await
+    }
+
     /// The tracker of every task started through these runtimes: close it and wait to know that all have ended.
     pub fn tracker(&self) -> &TaskTracker {
         &self.tracker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Work that ends when it is told to.
+    async fn held(runtimes: Runtimes, running: Arc<AtomicUsize>, end: Arc<AtomicBool>) -> Option<()> {
+        let work = move || {
+            running.fetch_add(1, Ordering::Relaxed);
+            while !end.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+        };
+        runtimes.long_file_work(work).await
+    }
+
+    #[tokio::test]
+    async fn long_work_leaves_threads_to_short_work() {
+        let runtimes = Runtimes::current();
+        let (running, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let many: Vec<_> = (0..2 * limits::FILE_WORKERS)
+            .map(|_| runtimes.spawn(held(runtimes.clone(), running.clone(), end.clone())))
+            .collect();
+        let wait = Duration::from_secs(20);
+        tokio::time::timeout(wait, async {
+            while running.load(Ordering::Relaxed) < limits::LONG_FILE_WORKERS {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("as many run as may");
+        let short = tokio::time::timeout(wait, runtimes.file_work(|| 7)).await;
+        let at_once = running.load(Ordering::Relaxed);
+        end.store(true, Ordering::Relaxed);
+        assert_eq!((short, at_once), (Ok(Some(7)), limits::LONG_FILE_WORKERS));
+        for done in many {
+            assert_eq!(done.await.ok(), Some(Some(())));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_is_done_and_what_waits_never_begins_for_nobody() {
+        let runtimes = Runtimes::current();
+        let (running, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let many: Vec<_> = (0..limits::LONG_FILE_WORKERS + 1)
+            .map(|_| runtimes.spawn(held(runtimes.clone(), running.clone(), end.clone())))
+            .collect();
+        while running.load(Ordering::Relaxed) < limits::LONG_FILE_WORKERS {
+            tokio::task::yield_now().await;
+        }
+        for waiting in &many {
+            waiting.abort();
+        }
+        for given_up in many {
+            assert!(given_up.await.is_err());
+        }
+        end.store(true, Ordering::Relaxed);
+        assert_eq!(runtimes.long_file_work(|| 1).await, Some(1));
+        assert_eq!(running.load(Ordering::Relaxed), limits::LONG_FILE_WORKERS);
     }
 }

@@ -40,11 +40,13 @@ use tokio_util::sync::CancellationToken;
 use crate::api::command::Body;
 use crate::channel::{Handle, Member};
 use crate::engine::{Engine, EngineConfig};
+use crate::file_url::FileUrls;
 use crate::identity::{ChannelId, Identity, Role, SessionId};
 use crate::outbox::Outbox;
 use crate::process::{ProcessTable, TableConfig};
 use crate::runtimes::Runtimes;
 use crate::service::{Service, ServiceDef};
+use crate::workspace::{Workspace, WorkspaceConfig};
 
 pub use conformance::conformance;
 pub use member::TestMember;
@@ -60,7 +62,8 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct TestChannel {
     handle: Handle,
     engine: Arc<Engine>,
-    workspace: TempDir,
+    /// The workspace, and a folder beside it; removed with the channel.
+    _folder: TempDir,
     sessions: AtomicI32,
     ended: CancellationToken,
 }
@@ -73,7 +76,12 @@ impl TestChannel {
 
     /// A channel of `service`, named or anonymous.
     pub fn of(service: &ServiceDef, name: Option<&str>) -> TestChannel {
-        let workspace = tempfile::tempdir().expect("tests can write to the temporary folder");
+        let folder = tempfile::tempdir().expect("tests can write to the temporary folder");
+        let (root, scratch) = (folder.path().join("workspace"), folder.path().join("scratch"));
+        for path in [&root, &scratch] {
+            std::fs::create_dir(path).expect("tests can write to the temporary folder");
+        }
+        let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
         let runtimes = Runtimes::current();
         let config = TableConfig { stop_grace: STOP_GRACE, ..TableConfig::default() };
         let engine = Arc::new(Engine::new(
@@ -81,16 +89,19 @@ impl TestChannel {
             ProcessTable::new(runtimes, config),
             CancellationToken::new(),
             EngineConfig {
-                root: workspace.path().to_owned(),
+                workspace: workspace.expect("a folder just made can be opened"),
                 environment: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
                 keep_shells: None,
+                max_message_bytes: crate::limits::MAX_MESSAGE_BYTES,
+                services: vec![service.name],
+                file_urls: FileUrls::new([0; 32]),
             },
         ));
         let ended = CancellationToken::new();
         let end = ended.clone();
         let name = name.map(str::to_owned);
         let handle = Handle::start(service, ChannelId(1), name, &engine, move || end.cancel());
-        TestChannel { handle, engine, workspace, sessions: AtomicI32::new(1), ended }
+        TestChannel { handle, engine, _folder: folder, sessions: AtomicI32::new(1), ended }
     }
 
     /// A new session joins; it has taken its `openChanRes`.
@@ -114,7 +125,7 @@ impl TestChannel {
 
     /// The workspace: an empty temporary folder at first.
     pub fn root(&self) -> &Path {
-        self.workspace.path()
+        self.engine.root()
     }
 
     /// Asks the channel to make room.

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::PollSemaphore;
 
 /// A message up to this size needs no budget.
-const FREE_BYTES: u64 = 1 << 20;
+pub(super) const FREE_BYTES: u64 = 1 << 20;
 
 /// A large message must come at this rate at least, or it keeps others waiting for the budget that it holds.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
@@ -37,7 +37,8 @@ const FINAL: u8 = 0x80;
 
 /// The reading half of a socket, as tungstenite's stream.
 pub(super) struct Meter {
-    socket: OwnedReadHalf,
+    /// `None` in what [`take`](Meter::take) leaves behind.
+    socket: Option<OwnedReadHalf>,
     outbox: Arc<Outbox>,
     heard: Arc<AtomicU64>,
     budget: PollSemaphore,
@@ -112,7 +113,7 @@ impl Meter {
         max_message_bytes: usize,
     ) -> Self {
         Meter {
-            socket,
+            socket: Some(socket),
             outbox,
             heard: Arc::default(),
             budget: PollSemaphore::new(budget),
@@ -137,6 +138,36 @@ impl Meter {
         self.held = None;
         let mut sink = vec![0; DRAIN_BYTES];
         while !self.said_goodbye && matches!(self.read(&mut sink).await, Ok(1..)) {}
+    }
+
+    /// The meter itself, for another stream; what is left behind has come to its end.
+    pub(super) fn take(&mut self) -> Meter {
+        let (outbox, budget) = (self.outbox.clone(), self.budget.clone_inner());
+        let left = Meter {
+            socket: None,
+            outbox,
+            heard: self.heard.clone(),
+            budget: PollSemaphore::new(budget),
+            max_message_bytes: self.max_message_bytes,
+            place: AT_HEAD,
+            message_bytes: 0,
+            owed_kib: 0,
+            held: None,
+            draining: self.draining,
+            said_goodbye: self.said_goodbye,
+        };
+        std::mem::replace(self, left)
+    }
+
+    /// What may be read in one go. Behind a large message nothing is, so that the buffer which held it can be given up
+    /// with it.
+    fn most(&self) -> usize {
+        match self.place {
+            Place::Payload { left, ends_message: true } if self.message_bytes > FREE_BYTES => {
+                usize::try_from(left).unwrap_or(usize::MAX)
+            }
+            _ => usize::MAX,
+        }
     }
 
     /// Follows the frames through `bytes`.
@@ -235,11 +266,15 @@ impl AsyncRead for Meter {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_budget(cx))?;
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
-        let new = &buf.filled()[before..];
-        this.heard.fetch_add(new.len() as u64, Ordering::Relaxed);
+        let room = this.most().min(buf.remaining());
+        let Some(socket) = &mut this.socket else { return Poll::Ready(Ok(())) };
+        let mut here = ReadBuf::new(buf.initialize_unfilled_to(room));
+        ready!(Pin::new(socket).poll_read(cx, &mut here))?;
+        let new = here.filled();
+        let new_bytes = new.len();
+        this.heard.fetch_add(new_bytes as u64, Ordering::Relaxed);
         this.follow(new);
+        buf.advance(new_bytes);
         Poll::Ready(Ok(()))
     }
 }

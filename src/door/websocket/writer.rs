@@ -46,10 +46,13 @@ async fn write_batch<S: AsyncWrite + Unpin>(
     stall_timeout: Duration,
 ) -> io::Result<()> {
     let headers: Vec<Header> = batch.frames.iter().map(Header::of).collect();
-    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(2 * headers.len());
+    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(3 * headers.len());
     for (header, frame) in headers.iter().zip(&batch.frames) {
         slices.push(IoSlice::new(header.bytes()));
         slices.push(IoSlice::new(&frame.bytes));
+        if !frame.tail.is_empty() {
+            slices.push(IoSlice::new(&frame.tail));
+        }
     }
     let mut rest = &mut slices[..];
     while !rest.is_empty() {
@@ -89,7 +92,7 @@ impl Header {
             return Header { buffer, len: 0 };
         }
         buffer[0] = BINARY;
-        let size = frame.bytes.len();
+        let size = frame.size_bytes();
         let len = match (u8::try_from(size), u16::try_from(size)) {
             (Ok(small @ 0..=125), _) => {
                 buffer[1] = small;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use super::membership::Order;
-use super::{Channel, ChannelSeed, Delivery, Member, Ticket};
+use super::{Channel, ChannelSeed, Delivery, Member};
 use crate::api::command::Body;
 use crate::api::{
     CloseChannelRes, Ok as OkBody, OpenChannelRes, close_channel_res::Status, open_channel_res::State,
@@ -47,6 +47,7 @@ pub(crate) fn spawn<S: Service>(seed: ChannelSeed) {
             tasks: TaskTracker::new(),
             stop,
             asked: None,
+            share: Default::default(),
             hold: None,
             ending: false,
         },
@@ -176,8 +177,7 @@ impl<S: Service> Actor<S> {
             // What was in the way may be gone by now.
             self.service = Life::Waiting;
         }
-        let mut greeted = Vec::new();
-        let mut panicked = false;
+        let (mut greeted, mut panicked) = (Vec::new(), false);
         if matches!(self.service, Life::Waiting) && member.role().may(S::OPEN_NEEDS) {
             match self.open().await {
                 Ok(life) => self.service = life,
@@ -238,12 +238,12 @@ impl<S: Service> Actor<S> {
     }
 
     async fn command(&mut self, delivery: Delivery) -> ControlFlow<End> {
-        let Delivery { from, reference, body, share: _held_until_handled } = delivery;
+        let Delivery { from, reference, body, share } = delivery;
         if !self.ch.audience.contains(from.session()) {
             // It has left since; a late answer would reach it after its farewell.
             return ControlFlow::Continue(());
         }
-        self.ch.asked = Some(Ticket::new(from.clone(), self.ch.id, reference));
+        self.ch.begin(&from, reference, share);
         let started = Instant::now();
         let answer = match self.answer(&from, body).await {
             Ok(answer) => answer,
@@ -253,7 +253,7 @@ impl<S: Service> Actor<S> {
         if elapsed > limits::COMMAND_SLOW {
             warn!(session = from.session().0, elapsed_ms = elapsed.as_millis(), "a command held its channel");
         }
-        match (answer, self.ch.asked.take()) {
+        match (answer, self.ch.handled()) {
             (Ok(Reply::None), Some(ticket)) => ticket.answer(Body::Ok(OkBody {})),
             (Ok(Reply::Now(body)), Some(ticket)) => ticket.answer(*body),
             (Err(error), Some(ticket)) => ticket.fail(error),

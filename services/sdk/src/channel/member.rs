@@ -47,6 +47,6 @@ impl Member {
     }
 
     pub(super) fn answer(&self, channel: ChannelId, reference: String, body: Body) -> bool {
-        self.outbox.push(channel, wire::encode(channel, Target::One(self.session), reference, body))
+        self.outbox.push(channel, wire::frame(channel, Target::One(self.session), reference, body))
     }
 }

@@ -46,7 +46,7 @@ impl Lanes {
     pub(super) fn close(&mut self, channel: ChannelId, farewell: Frame) {
         match self.open.get_mut(&channel) {
             Some(lane) if !lane.frames.is_empty() => {
-                lane.bytes += farewell.bytes.len();
+                lane.bytes += farewell.size_bytes();
                 lane.frames.push_back(farewell);
                 lane.closing = true;
             }
@@ -74,7 +74,7 @@ impl Lanes {
     pub(super) fn push_behind(&mut self, channel: ChannelId, frame: Frame) -> bool {
         match self.open.get_mut(&channel) {
             Some(lane) if !lane.frames.is_empty() => {
-                lane.bytes += frame.bytes.len();
+                lane.bytes += frame.size_bytes();
                 lane.frames.push_back(frame);
             }
             _ => self.control.push_back(frame),
@@ -91,7 +91,7 @@ impl Lanes {
         if lane.frames.is_empty() {
             self.small.push_back(channel);
         }
-        lane.bytes += frame.bytes.len();
+        lane.bytes += frame.size_bytes();
         lane.frames.push_back(frame);
         true
     }
@@ -102,7 +102,7 @@ impl Lanes {
         while batch.len() < limits::BATCH_FRAMES && bytes < limits::BATCH_BYTES {
             let first = self.framed.pop_front().or_else(|| self.control.pop_front());
             let Some(frame) = first.or_else(|| self.next()) else { break };
-            bytes += frame.bytes.len();
+            bytes += frame.size_bytes();
             cost_bytes += frame.cost_bytes();
             batch.push(frame);
         }
@@ -123,7 +123,7 @@ impl Lanes {
     fn pop(&mut self, channel: ChannelId) -> Option<Frame> {
         let lane = self.open.get_mut(&channel)?;
         let frame = lane.frames.pop_front()?;
-        lane.bytes -= frame.bytes.len();
+        lane.bytes -= frame.size_bytes();
         if lane.frames.is_empty() {
             if lane.closing {
                 self.open.remove(&channel);

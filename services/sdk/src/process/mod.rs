@@ -44,6 +44,7 @@ pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
 pub use signal::SignalNumber;
 pub use spec::{Io, Keep, ProcessId, Spec, Stream, WindowSize};
+pub(crate) use spill::nameless_file;
 pub use stdin::Stdin;
 pub use table::ProcessTable;
 

@@ -12,6 +12,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 
+/// A file in `folder` that nobody else can find, and that is gone with its last descriptor.
+pub(crate) fn nameless_file(folder: &Path) -> io::Result<File> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    match rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
+        Ok(fd) => Ok(File::from(fd)),
+        // Not every file system can make nameless files; make one with a name and take the name away.
+        Err(_) => {
+            let name = format!(".output-{}-{:?}", std::process::id(), std::thread::current().id());
+            let path = folder.join(name);
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(&path, flags, mode)?;
+            std::fs::remove_file(&path)?;
+            Ok(File::from(fd))
+        }
+    }
+}
+
 /// Where a stream's older bytes are: `start..end` of it, each at its offset modulo `capacity`.
 #[derive(Clone)]
 pub(super) struct Ring {
@@ -34,19 +51,7 @@ pub(super) enum Written {
 impl Ring {
     /// A nameless file in `folder` for at most `capacity` bytes; the first byte written is byte 0 of the stream.
     pub(super) fn create(folder: &Path, capacity: u64) -> io::Result<Self> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = match rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-            Ok(fd) => File::from(fd),
-            // Not every file system can make nameless files; make one with a name and take the name away.
-            Err(_) => {
-                let name = format!(".output-{}-{:?}", std::process::id(), std::thread::current().id());
-                let path = folder.join(name);
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                let fd = rustix::fs::open(&path, flags, mode)?;
-                std::fs::remove_file(&path)?;
-                File::from(fd)
-            }
-        };
+        let file = nameless_file(folder)?;
         Ok(Self { file: Arc::new(file), capacity, start: 0, end: 0 })
     }
 

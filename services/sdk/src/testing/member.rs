@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Buf;
 use futures_util::FutureExt;
 use prost::Message;
 
@@ -106,8 +107,9 @@ impl TestMember {
         let mut batch = Batch::default();
         self.outbox.next_batch(&mut batch).await;
         for frame in &batch.frames {
-            self.outbox.taken(frame.bytes.len());
-            self.early.push_back(Command::decode(frame.bytes.clone()).expect("our own encoding"));
+            self.outbox.taken(frame.size_bytes());
+            let whole = frame.bytes.clone().chain(frame.tail.clone());
+            self.early.push_back(Command::decode(whole).expect("our own encoding"));
         }
         self.outbox.written(&mut batch);
     }

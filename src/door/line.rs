@@ -1,0 +1,148 @@
+//! The socket beneath HTTP, with what hyper does not do: a client that takes nothing for too long is given up, and one
+//! that is still sending when it has been answered gets to read the answer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a client may go on sending what nobody reads any more.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How much of that is thrown away; then it is cut off.
+const FAREWELL_BYTES: usize = 16 << 20;
+
+/// Thrown away at once.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// There but for the moment in which it moves.
+    stream: Option<TcpStream>,
+    moved: Arc<AtomicBool>,
+    stall_timeout: Duration,
+    /// Since nothing can be sent, until it is given up.
+    stalled: Deadline,
+    /// Since the last was said.
+    farewell: Deadline,
+    discarded_bytes: usize,
+}
+
+impl Line {
+    /// Once `moved` is set, the next who uses it does so on another runtime, to stay there.
+    pub(crate) fn new(stream: TcpStream, moved: Arc<AtomicBool>, stall_timeout: Duration) -> Line {
+        Line {
+            stream: Some(stream),
+            moved,
+            stall_timeout,
+            stalled: Deadline::default(),
+            farewell: Deadline::default(),
+            discarded_bytes: 0,
+        }
+    }
+
+    pub(crate) fn into_stream(self) -> Option<TcpStream> {
+        self.stream
+    }
+
+    /// The socket, known to the reactor of the runtime that it is used on: with another's, whoever waits there would be
+    /// woken for each piece that moves here.
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        if self.moved.swap(false, Ordering::Relaxed)
+            && let Some(stream) = self.stream.take()
+        {
+            self.stream = Some(TcpStream::from_std(stream.into_std()?)?);
+        }
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// What came of trying to send; an error if nothing has come of it for too long.
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.stalled.armed = false;
+        } else if self.stalled.poll(cx, self.stall_timeout).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+        }
+        done
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let done = self.stream()?.poll_write(cx, bytes);
+        self.bounded(cx, done)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = self.stream()?.poll_write_vectored(cx, pieces);
+        self.bounded(cx, done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+
+    /// Ends our side, and waits for the client to end his: to close a socket with something unread in it resets the
+    /// connection, and then the answer may be lost on the way.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.farewell.armed {
+            ready!(self.stream()?.poll_shutdown(cx))?;
+        }
+        if self.farewell.poll(cx, FAREWELL).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut scratch = [0; SCRATCH_BYTES];
+        while self.discarded_bytes < FAREWELL_BYTES {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            // However it ends, there is nobody left to tell.
+            match ready!(self.stream()?.poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => self.discarded_bytes += buffer.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A time limit that begins when it is first looked at.
+#[derive(Debug, Default)]
+struct Deadline {
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Deadline {
+    fn poll(&mut self, cx: &mut Context<'_>, after: Duration) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(after)));
+        if !self.armed {
+            timer.as_mut().reset(Instant::now() + after);
+            self.armed = true;
+        }
+        timer.as_mut().poll(cx)
+    }
+}
