@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn claim(paths: &[&str], changes: bool) -> Claim {
-        Claim::new(Path::new("/work"), paths.iter().copied().map(Path::new), changes)
+        Claim::new(Path::new("/home/me"), paths.iter().copied().map(Path::new), changes)
     }
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             ("a/b", true, "a", false, true),
             ("a", true, "a/b/c", false, true),
             ("ab", true, "a", true, false),
-            ("./a//b", true, "/work/a/b", false, true),
+            ("./a//b", true, "/home/me/a/b", false, true),
             ("x/../a", false, "b", true, true),
             ("", true, "anything", false, true),
         ];

@@ -178,13 +178,13 @@ mod tests {
 
     fn ask(urls: &FileUrls, path: &str, method: FileAuthMethod, role: Role) -> FileAuthRes {
         let file = Some(File { path: path.to_owned(), ..File::default() });
-        urls.answer(Path::new("/work"), FileAuthReq { file, method: method.into() }, role)
+        urls.answer(Path::new("/home/me"), FileAuthReq { file, method: method.into() }, role)
     }
 
     #[test]
     fn a_url_is_good_for_what_it_says_and_nothing_else() {
         let (urls, now) = (FileUrls::new([7; 32]), SystemTime::now());
-        let answer = ask(&urls, "/work/a b/\u{EFFF}?.txt", FileAuthMethod::Put, Role::Editor);
+        let answer = ask(&urls, "/home/me/a b/\u{EFFF}?.txt", FileAuthMethod::Put, Role::Editor);
         assert_eq!(answer.error, "");
         let (path, query) = answer.url.split_once('?').unwrap();
         assert_eq!(path, "/files/a%20b/%FF%3F.txt");
@@ -229,7 +229,7 @@ mod tests {
             assert_eq!((answer.url.as_str(), answer.expire), ("", 0));
         }
         for (path, url) in
-            [("./a//b", "/files/a/b?"), ("", "/files/?"), ("/work", "/files/?"), ("a/", "/files/a/?")]
+            [("./a//b", "/files/a/b?"), ("", "/files/?"), ("/home/me", "/files/?"), ("a/", "/files/a/?")]
         {
             let answer = ask(&urls, path, FileAuthMethod::Head, Role::Viewer);
             assert!(answer.url.starts_with(url), "{path}: {answer:?}");
