@@ -30,3 +30,4 @@ mod services;
 mod settings;
 mod support;
 mod tidy;
+mod watch;
