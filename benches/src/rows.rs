@@ -15,6 +15,7 @@ mod shells;
 mod start;
 mod stop;
 mod stuck;
+mod watch;
 
 use anyhow::{Result, bail};
 
@@ -60,6 +61,7 @@ const ALL: &[Family] = &[
     Family { name: "crowd", run: crowd::run },
     Family { name: "shells", run: shells::run },
     Family { name: "stop", run: stop::run },
+    Family { name: "watch", run: watch::run },
     Family { name: "reap", run: reap::run },
 ];
 
