@@ -125,6 +125,7 @@ impl Serving<'_> {
                 workspace,
                 environment: config.environment,
                 keep_shells: config.keep_shells,
+                max_watches: config.max_watches,
                 max_message_bytes: config.door.max_message_bytes,
                 services: registry::SERVICES.iter().map(|service| service.name).collect(),
                 file_urls: FileUrls::new(key),

@@ -92,6 +92,11 @@ pub struct ServeArgs {
     #[arg(long, env = "PID1_MAX_PROCESSES", value_name = "N", default_value_t = limits::MAX_PROCESSES)]
     max_processes: usize,
 
+    /// Folders that may be watched for changes with inotify; others are listed every few seconds [default: half of
+    /// fs.inotify.max_user_watches]
+    #[arg(long, env = "PID1_MAX_WATCHES", value_name = "N")]
+    max_watches: Option<usize>,
+
     /// Threads that serve clients; more than one pays only with many busy clients
     #[arg(long, env = "PID1_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64),
           default_value = "1")]
@@ -201,6 +206,7 @@ pub struct Config {
     pub(crate) keep_shells: Option<Duration>,
     pub(crate) stop_grace: Duration,
     pub(crate) max_processes: usize,
+    pub(crate) max_watches: Option<usize>,
     pub(crate) threads: u16,
     pub(crate) main_command: Vec<OsString>,
     pub(crate) keep: bool,
@@ -250,6 +256,7 @@ impl Config {
             keep_shells: args.keep_shells,
             stop_grace: args.stop_grace,
             max_processes: args.max_processes,
+            max_watches: args.max_watches,
             threads: args.threads,
             main_command: args.main_command,
             keep: args.keep,

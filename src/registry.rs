@@ -16,6 +16,10 @@ pub const SERVICES: &[ServiceDef] = &[
     ServiceDef::new::<pid1_run::Run>("run", "the main command, watched by any number of clients"),
     ServiceDef::new::<pid1_files::Files>("gcsfiles", FILES),
     ServiceDef::new::<pid1_files::Files>("files", FILES),
+    ServiceDef::new::<pid1_fsevents::FsEvents>(
+        "fsevents",
+        "what comes, goes, moves and changes in the workspace, as it happens",
+    ),
     ServiceDef::new::<pid1_snapshot::Snapshot>(
         "snapshot",
         "everything on disk, and named locks that hold that off",

@@ -4,5 +4,6 @@
 
 mod bomb;
 mod crowd;
+mod lost;
 mod shells;
 mod soak;

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use pid1::client::{Client, Receiver, Sender};
 use pid1_sdk::api::{
-    CloseChannel, DESCRIPTOR, Exec, FIELDS, File, OpenChannel, ProcessStart, close_channel, command::Body,
-    open_channel::Action,
+    CloseChannel, DESCRIPTOR, Exec, FIELDS, File, OpenChannel, ProcessStart, SubscribeFile, close_channel,
+    command::Body, open_channel::Action,
 };
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, string};
@@ -22,7 +22,7 @@ use crate::support::{Agent, Raw, SOON, within};
 
 /// Accepted, and nothing is behind them: there is no manager that counts references.
 const ANSWERED: &[&str] = &["incRef"];
-const SERVICES: &[&str] = &["shell", "exec", "process", "gcsfiles", "snapshot", "null"];
+const SERVICES: &[&str] = &["shell", "exec", "process", "gcsfiles", "fsevents", "snapshot", "null"];
 const BEGIN: &str = "<!-- fields -->\n";
 const END: &str = "<!-- /fields -->";
 
@@ -88,6 +88,9 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
     seen.insert(client.request(exec, Body::Exec(run)).await.unwrap().name().to_owned());
     let missing = Exec { args: vec!["no-such-program".into()], ..Exec::default() };
     seen.insert(client.request(exec, Body::Exec(missing)).await.unwrap().name().to_owned());
+    let (events, _) = client.open("fsevents", "", Action::Create).await.unwrap();
+    let root = SubscribeFile { files: vec![File { path: ".".into(), ..File::default() }] };
+    client.request(events, Body::SubscribeFile(root)).await.unwrap();
     let (files, _) = client.open("files", "", Action::Create).await.unwrap();
     let write = File { path: "file".into(), ..File::default() };
     seen.insert(client.request(files, Body::Write(write.clone())).await.unwrap().name().to_owned());
@@ -100,7 +103,7 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
     seen.insert(client.request(0, Body::Ping(Default::default())).await.unwrap().name().to_owned());
     let pong = client.request(0, Body::Ping(Default::default()));
     assert_eq!(within("a pong", SOON, pong).await.unwrap().name(), "pong");
-    for wanted in ["output", "state", "stderr"] {
+    for wanted in ["output", "state", "stderr", "fileEvent"] {
         while !seen.contains(wanted) {
             let command = within(wanted, SOON, client.next()).await.unwrap();
             seen.extend(command.body.map(|body| body.name().to_owned()));

@@ -31,3 +31,4 @@ mod settings;
 mod support;
 mod tidy;
 mod transfer;
+mod watch;

@@ -16,6 +16,8 @@ pub const OPEN_CHAN_RES: u32 = 4;
 pub const CLOSE_CHAN_RES: u32 = 6;
 /// `Command.containerState`.
 pub const CONTAINER_STATE: u32 = 9;
+/// `Command.fileEvent`.
+pub const FILE_EVENT: u32 = 257;
 /// `Command.processOutput`.
 pub const PROCESS_OUTPUT: u32 = 2005;
 /// `Command.processExited`.

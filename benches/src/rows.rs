@@ -16,6 +16,7 @@ mod start;
 mod stop;
 mod stuck;
 mod transfer;
+mod watch;
 
 use anyhow::{Result, bail};
 
@@ -62,6 +63,7 @@ const ALL: &[Family] = &[
     Family { name: "crowd", run: crowd::run },
     Family { name: "shells", run: shells::run },
     Family { name: "stop", run: stop::run },
+    Family { name: "watch", run: watch::run },
     Family { name: "reap", run: reap::run },
 ];
 

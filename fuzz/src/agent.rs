@@ -56,6 +56,7 @@ impl Agent {
             workspace,
             environment: Vec::new(),
             keep_shells: None,
+            max_watches: None,
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
             services: Vec::new(),
             file_urls: FileUrls::new([0; 32]),

@@ -14,6 +14,7 @@ use crate::file_url::FileUrls;
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
 use crate::snapshots::Snapshots;
+use crate::watch::Watcher;
 use crate::workspace::Workspace;
 
 /// Where a shell is, the first that is there.
@@ -28,6 +29,8 @@ pub struct EngineConfig {
     pub environment: Vec<(OsString, OsString)>,
     /// How long a named shell with nobody attached is kept; `None` for as long as it runs.
     pub keep_shells: Option<Duration>,
+    /// Most inotify watches that the agent uses; `None` for half of what its user may have.
+    pub max_watches: Option<usize>,
     /// Largest message that clients send and are sent.
     pub max_message_bytes: usize,
     /// The services that clients may open.
@@ -41,6 +44,7 @@ pub struct EngineConfig {
 pub struct Engine {
     runtimes: Runtimes,
     processes: ProcessTable,
+    watcher: Watcher,
     stopping: CancellationToken,
     config: EngineConfig,
     settings: Mutex<Settings>,
@@ -92,6 +96,7 @@ impl Engine {
         Engine {
             runtimes,
             processes,
+            watcher: Watcher::new(config.workspace.root(), config.max_watches),
             stopping,
             config,
             settings: Mutex::default(),
@@ -110,6 +115,11 @@ impl Engine {
     /// The one way to run a program.
     pub fn processes(&self) -> &ProcessTable {
         &self.processes
+    }
+
+    /// Watches the workspace.
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
     }
 
     /// What the container is there for, once it was started; `None` if the agent has no such command.

@@ -23,6 +23,7 @@ pub mod snapshots;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod utf8;
+pub mod watch;
 pub mod wire;
 pub mod workspace;
 

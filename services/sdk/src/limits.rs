@@ -133,6 +133,58 @@ pub const TOAST_CHARS: usize = 1000;
 /// Characters of a display name.
 pub const DISPLAY_NAME_CHARS: usize = 256;
 
+// --- watching ---------------------------------------------------------------------------------------------------
+
+/// After a look at a folder, changes in it are gathered for this long: a storm is told twenty times a second at most,
+/// and each name once each time. The first change of a quiet folder is told at once.
+pub const WATCH_WINDOW: Duration = Duration::from_millis(50);
+
+/// After a subscription, a name that came and went within a moment is told of as gone: whoever lists the folder meanwhile
+/// may have seen it. Longer than a client takes to list it.
+pub const WATCH_YOUNG: Duration = Duration::from_secs(5);
+
+/// How long the second half of a move may be behind the first. The kernel says both within microseconds, unless whoever
+/// moves loses its processor in between; something that left for where nobody watches is told that much later.
+pub const WATCH_HALF_MOVE: Duration = Duration::from_millis(10);
+
+/// Events of the kernel taken in one turn before anything else is done: its own queue holds as many.
+pub const WATCH_EVENTS: usize = 16_384;
+
+/// Names of one folder that are noted as changed; with more, the folder is listed.
+pub const WATCH_NAMES: usize = 16_384;
+
+/// Changes that may wait for one subscriber, about 2 MB. With more it is sent the difference when it has room.
+pub const WATCH_QUEUE: usize = 16_384;
+
+/// Changes that a subscriber takes at once: some 20 KiB of messages.
+pub const WATCH_BATCH: usize = 256;
+
+/// Names in all paths together that one subscriber watches: some 20,000 folders, as deep as folders of packages are.
+/// Each may cost half a kilobyte, whether it is there or not.
+pub const WATCHED_NAMES: usize = 131_072;
+
+/// Watched folders of one subscriber that it called by way of a link.
+pub const WATCH_LINKS: usize = 1024;
+
+/// Moves of folders that are remembered for one subscriber, for this long: it may ask for a folder by a name that it
+/// had when the subscriber was told of it. With more, moves are told as removals and creations.
+pub const WATCH_MOVES: usize = 256;
+
+/// Far longer than what a client was told is on its way.
+pub const WATCH_MOVES_FOR: Duration = Duration::from_secs(60);
+
+/// Requests to watch that may wait for the watcher. Then whoever asks waits.
+pub const WATCH_ORDERS: usize = 64;
+
+/// How often folders are listed for which there is no watch to be had.
+pub const WATCH_RELIST: Duration = Duration::from_secs(3);
+
+/// When a folder is looked at again that could not be opened for lack of descriptors or memory.
+pub const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Watches for the agent where the system does not say how many there are: the kernel's default before 5.11.
+pub const WATCHES_UNKNOWN: usize = 8_192;
+
 // --- programs ---------------------------------------------------------------------------------------------------
 
 /// Live programs of one table. Well below the usual 32,768 pids of a machine and the 4,096 file descriptors that pumps,

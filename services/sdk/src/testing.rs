@@ -92,6 +92,7 @@ impl TestChannel {
                 workspace: workspace.expect("a folder just made can be opened"),
                 environment: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
                 keep_shells: None,
+                max_watches: None,
                 max_message_bytes: crate::limits::MAX_MESSAGE_BYTES,
                 services: vec![service.name],
                 file_urls: FileUrls::new([0; 32]),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags};
@@ -43,6 +43,16 @@ impl Workspace {
             Err(Cause::System(Errno::ENOENT | Errno::ENOTDIR) | Cause::Hidden) => Ok(None),
             Err(cause) => Err(FileError::new("stat", path, cause)),
         }
+    }
+
+    /// Where `path` leads, links followed, from the root. Neither it nor what is on the way need be there.
+    ///
+    /// # Errors
+    /// If it leads out of the workspace.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        self.relative(path)
+            .and_then(|inner| self.without_links(&inner, true))
+            .map_err(|cause| FileError::new("resolve", path, cause))
     }
 
     /// Opens a regular file for reading; links are followed.

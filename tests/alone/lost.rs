@@ -1,0 +1,48 @@
+//! Events that the kernel drops, because its queue is as short as it can be made. Needs root.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Agent, size};
+use crate::watch::tree::Tree;
+
+const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
+
+/// The machine's own setting again, whatever happens.
+struct Shortened(String);
+
+impl Shortened {
+    fn to(events: u32) -> Shortened {
+        let before = fs::read_to_string(QUEUE).unwrap();
+        fs::write(QUEUE, events.to_string()).unwrap();
+        Shortened(before)
+    }
+}
+
+impl Drop for Shortened {
+    fn drop(&mut self) {
+        fs::write(QUEUE, &self.0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_kernel_loses_is_found_on_the_disk() {
+    let _queue = Shortened::to(16);
+    let agent = Agent::with(&["--log", "debug"]).await;
+    let root = agent.root();
+    for number in 0..20 {
+        fs::create_dir_all(root.join(format!("d{number}/inner"))).unwrap();
+    }
+    let mut tree = Tree::open(&agent).await;
+    for round in 0..size(5, 50) {
+        let script = format!(
+            "for i in $(seq 20); do mkdir -p new{round}-$i/a/b; echo x > new{round}-$i/a/b/f; echo x > d$i; done
+             mv d0 away{round}; rm -rf d1/inner; mkdir d1/inner; echo x > d1/inner/f{round}; mv away{round} d0
+             for i in $(seq 2 2 18); do rm -rf d$i; mkdir -p d$i/inner; echo x > d$i/inner/f{round}; done
+             for i in $(seq 500); do echo x > f$i; rm f$i; done; mv new{round}-1 d0/moved{round}"
+        );
+        Command::new("sh").args(["-c", &script]).current_dir(&root).status().unwrap();
+        tree.agree().await;
+    }
+    assert!(agent.log().contains("inotify lost events"), "nothing was lost: the test tests nothing");
+}

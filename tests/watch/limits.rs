@@ -1,0 +1,111 @@
+//! One watch for all, none for nobody, and what happens when there are no more.
+
+use std::fs;
+use std::time::Duration;
+
+use pid1_sdk::api::command::Body;
+
+use crate::support::{Agent, LATE, Launch, SOON, eventually};
+
+use super::tree::{Tree, subscribe, watches};
+
+/// Threads that watch.
+fn watchers(agent: &Agent) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().flatten();
+    tasks.filter(|task| fs::read(task.path().join("comm")).is_ok_and(|name| name == b"pid1-watch\n")).count()
+}
+
+#[tokio::test]
+async fn a_folder_is_watched_once_for_all_and_not_at_all_for_nobody() {
+    let agent = Agent::start().await;
+    assert_eq!(watchers(&agent), 0);
+    fs::create_dir_all(agent.root().join("a/b")).unwrap();
+    let one = Tree::open(&agent).await;
+    assert_eq!(watches(&agent), 3);
+    let other = Tree::open(&agent).await;
+    assert_eq!(watches(&agent), 3);
+    assert_eq!(watchers(&agent), 1);
+    drop(one);
+    let mut other = other;
+    fs::create_dir(agent.root().join("a/c")).unwrap();
+    other.agree().await;
+    eventually("the new folder is watched", SOON, || watches(&agent) == 4).await;
+    drop(other);
+    eventually("nobody is there to watch for", SOON, || watches(&agent) == 0).await;
+}
+
+#[tokio::test]
+async fn with_too_few_watches_changes_are_still_seen_and_people_are_told() {
+    let agent = Agent::with(&["--max-watches", "4"]).await;
+    for number in 0..10 {
+        fs::create_dir_all(agent.root().join(format!("d{number}/inner"))).unwrap();
+    }
+    let mut tree = Tree::open(&agent).await;
+    assert_eq!(watches(&agent), 4);
+    for number in 0..10 {
+        fs::write(agent.root().join(format!("d{number}/inner/file")), "").unwrap();
+        fs::create_dir_all(agent.root().join(format!("d{number}/new/deep"))).unwrap();
+    }
+    tree.agree().await;
+    fs::remove_dir_all(agent.root().join("d5")).unwrap();
+    fs::rename(agent.root().join("d6"), agent.root().join("moved")).unwrap();
+    tree.agree().await;
+    assert_eq!(tree.toasts.len(), 1, "{:?}", tree.toasts);
+    assert!(tree.toasts[0].contains("--max-watches"), "{}", tree.toasts[0]);
+    // Once there are watches again they are used.
+    for number in 0..10 {
+        let _ = fs::remove_dir_all(agent.root().join(format!("d{number}")));
+    }
+    fs::remove_dir_all(agent.root().join("moved")).unwrap();
+    tree.agree().await;
+    fs::create_dir(agent.root().join("x")).unwrap();
+    tree.agree().await;
+    eventually("the new folder is watched", SOON, || watches(&agent) == 2).await;
+}
+
+/// A user of its own, to whom the kernel gives this many. Needs root.
+#[tokio::test]
+async fn when_the_kernel_gives_no_more_watches_the_sysctl_is_named() {
+    let few = "echo 3 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
+    let confined = Launch::new().through(&["unshare", "--user", "--map-root-user", "sh", "-c", few]);
+    let agent = confined.start().await;
+    for number in 0..6 {
+        fs::create_dir_all(agent.root().join(format!("d{number}"))).unwrap();
+    }
+    let mut tree = Tree::open(&agent).await;
+    for number in 0..6 {
+        fs::write(agent.root().join(format!("d{number}/file")), "").unwrap();
+    }
+    tree.agree().await;
+    assert!(tree.toasts[0].contains("fs.inotify.max_user_watches"), "{:?}", tree.toasts);
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_the_agent_keeps_or_is_writing() {
+    let agent = Agent::start().await;
+    let mut tree = Tree::open(&agent).await;
+    fs::create_dir(agent.root().join(".pid1")).unwrap();
+    fs::write(agent.root().join(".pid1/state"), "").unwrap();
+    fs::write(agent.root().join(".pid1-tmp-0123456789abcdef"), "").unwrap();
+    assert!(matches!(tree.peer.ask(tree.channel, subscribe(".pid1")).await, Body::Ok(_) | Body::Error(_)));
+    fs::write(agent.root().join(".pid1/more"), "").unwrap();
+    assert_eq!(tree.told().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_path_is_watched_whether_it_is_there_or_not() {
+    let agent = Agent::start().await;
+    let mut tree = Tree::nothing(&agent).await;
+    tree.peer.ask(tree.channel, subscribe("a/b/c")).await;
+    fs::create_dir_all(agent.root().join("a/b")).unwrap();
+    fs::write(agent.root().join("a/b/c"), "").unwrap();
+    tree.until("a/b/c").await;
+    // Whatever happens above it.
+    fs::rename(agent.root().join("a"), agent.root().join("z")).unwrap();
+    while tree.known.contains_key("a/b/c") {
+        assert!(tree.take(LATE).await);
+    }
+    fs::rename(agent.root().join("z"), agent.root().join("a")).unwrap();
+    tree.until("a/b/c").await;
+    assert!(!tree.take(Duration::from_millis(200)).await, "{:?}", tree.log);
+}
