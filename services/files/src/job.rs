@@ -6,7 +6,7 @@ use pid1_sdk::api::command::Body;
 use pid1_sdk::api::{File, Files, Move, Ok as Done, StatResult, file::Type};
 use pid1_sdk::engine::Engine;
 use pid1_sdk::outbox::Outbox;
-use pid1_sdk::workspace::{Cause, FileError, Kind, Metadata, Workspace, from_wire, to_wire};
+use pid1_sdk::workspace::{Cause, FileError, Kind, Metadata, Moment, Workspace, from_wire, to_wire};
 use pid1_sdk::{Bytes, Error, Result, Ticket, limits, unsupported};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -33,6 +33,8 @@ pub(crate) enum Job {
         missing_too: bool,
     },
     Move(PathBuf, PathBuf),
+    /// What has changed since then.
+    Changed(Moment),
     /// The whole workspace, if the path is empty.
     Sync(PathBuf),
 }
@@ -61,6 +63,7 @@ impl Job {
             Job::Read(path) => Claim::new(root, [Path::new(&from_wire(path))], false),
             Job::List(path) | Job::Stat(path) => Claim::new(root, [path.as_path()], false),
             Job::Move(from, to) => Claim::new(root, [from.as_path(), to.as_path()], true),
+            Job::Changed(_) => Claim::new(root, [Path::new("")], false),
             // What was written before is what is to be on disk.
             Job::Write(path, _) | Job::MakeFolder(path) | Job::Remove { path, .. } | Job::Sync(path) => {
                 Claim::new(root, [path.as_path()], true)
@@ -86,6 +89,7 @@ impl Job {
             Job::Read(path) => read(path, engine, outbox, ticket).await,
             Job::List(path) => list(path, engine, outbox, ticket).await,
             Job::Move(from, to) => answer(ticket, rename(from, to, engine).await),
+            Job::Changed(since) => answer(ticket, changed(since, engine, outbox).await),
             other => {
                 let workspace = engine.workspace().clone();
                 let pace = other.pace(&workspace);
@@ -118,7 +122,7 @@ impl Job {
             },
             Job::Sync(path) if path.as_os_str().is_empty() => workspace.sync_all()?,
             Job::Sync(path) => workspace.sync(&path)?,
-            Job::Read(_) | Job::List(_) | Job::Move(..) => {}
+            Job::Read(_) | Job::List(_) | Job::Move(..) | Job::Changed(_) => {}
         }
         Ok(Body::Ok(Done {}))
     }
@@ -160,10 +164,9 @@ async fn read(wire_path: String, engine: &Engine, outbox: &Outbox, ticket: Ticke
         Err(error) => return ticket.fail(error),
     };
     let _turn = outbox.turn_for_large().await;
-    let memory = timeout(limits::LARGE_FILE_WAIT, engine.workspace().memory_for(metadata.size_bytes)).await;
-    let Ok(memory) = memory else {
-        let text = "files: too many large files are being sent to others; try again later";
-        return ticket.fail(Error::new(text));
+    let memory = match memory(engine, metadata.size_bytes).await {
+        Ok(memory) => memory,
+        Err(error) => return ticket.fail(error),
     };
     let workspace = engine.workspace().clone();
     let content =
@@ -173,6 +176,28 @@ async fn read(wire_path: String, engine: &Engine, outbox: &Outbox, ticket: Ticke
         ticket,
         content.map(|content| file(wire_path, Bytes::from_owner(Large { content, _memory: memory }))),
     );
+}
+
+/// What has changed, all of it in one answer, when it is the reader's turn to take much.
+async fn changed(since: Moment, engine: &Engine, outbox: &Outbox) -> Result<Body> {
+    let _turn = outbox.turn_for_large().await;
+    let _memory = memory(engine, limits::CHANGED_BYTES as u64).await?;
+    let workspace = engine.workspace().clone();
+    let found = work(engine, Pace::Long, move || {
+        workspace.changed_since(since, limits::CHANGED_FILES, limits::CHANGED_BYTES)
+    });
+    let files = found.await?.into_iter().map(|(path, content)| File {
+        path: to_wire(path.as_os_str()).into_owned(),
+        r#type: Type::Regular.into(),
+        content: content.into(),
+    });
+    Ok(Body::ChangedFiles(Files { files: files.collect() }))
+}
+
+/// Room for what is large.
+async fn memory(engine: &Engine, size_bytes: u64) -> Result<Option<OwnedSemaphorePermit>> {
+    let memory = timeout(limits::LARGE_FILE_WAIT, engine.workspace().memory_for(size_bytes)).await;
+    memory.map_err(|_| Error::new("files: too many large files are being sent to others; try again later"))
 }
 
 /// A large file in memory, until it is sent.

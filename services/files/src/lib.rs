@@ -1,7 +1,8 @@
 //! The `files` service, which is also `gcsfiles`: the workspace's files, asked for one by one.
 //!
-//! In: `read`, `write`, `mkdir`, `remove`, `tryRemove`, `move`, `readdir`, `stat`, `persist`, `persistMirror`. Each is
-//! answered: by `file`, `files`, `statRes` or `ok`, or by an `error` in the words that clients look for.
+//! In: `read`, `write`, `mkdir`, `remove`, `tryRemove`, `move`, `readdir`, `stat`, `checkChanges`, `persist`,
+//! `persistMirror`. Each is answered: by `file`, `files`, `statRes` or `ok`, or by an `error` in the words that clients
+//! look for.
 //!
 //! `fileAuthReq` is answered by `fileAuthRes`: a URL of the file, good for one method and for a while.
 //!
@@ -16,10 +17,12 @@ mod info;
 mod job;
 mod order;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pid1_sdk::api::command::Body;
-use pid1_sdk::{Channel, Member, Reply, Result, Right, Service, limits};
+use pid1_sdk::workspace::Moment;
+use pid1_sdk::{Channel, Member, Reply, Result, Right, Service, SessionId, limits};
 use tokio::sync::Semaphore;
 
 use job::Job;
@@ -30,6 +33,9 @@ use order::Order;
 pub struct Files {
     order: Order,
     slots: Arc<Semaphore>,
+    opened: Moment,
+    /// When each member last asked what has changed.
+    checked: HashMap<SessionId, Moment>,
 }
 
 impl Service for Files {
@@ -39,13 +45,22 @@ impl Service for Files {
     const OPEN_NEEDS: Right = Right::Read;
 
     async fn open(_ch: &mut Channel<()>) -> Result<Self> {
-        Ok(Files { order: Order::default(), slots: Arc::new(Semaphore::new(limits::FILE_JOBS)) })
+        Ok(Files {
+            order: Order::default(),
+            slots: Arc::new(Semaphore::new(limits::FILE_JOBS)),
+            opened: Moment::now(),
+            checked: HashMap::new(),
+        })
     }
 
     fn needs(body: &Body) -> Right {
         match body {
             // What its method needs is told in the answer.
-            Body::Read(_) | Body::Readdir(_) | Body::Stat(_) | Body::FileAuthReq(_) => Right::Read,
+            Body::Read(_)
+            | Body::Readdir(_)
+            | Body::Stat(_)
+            | Body::CheckChanges(_)
+            | Body::FileAuthReq(_) => Right::Read,
             _ => Right::Write,
         }
     }
@@ -59,7 +74,14 @@ impl Service for Files {
                 role,
             ))));
         }
-        let job = Job::of(body)?;
+        let job = match body {
+            Body::CheckChanges(_) => {
+                // Before anything is looked at: what happens meanwhile is for the next time.
+                let last = self.checked.insert(from.session(), Moment::now());
+                Job::Changed(last.unwrap_or(self.opened))
+            }
+            body => Job::of(body)?,
+        };
         let claim = job.claim(ch.engine().root());
         let earlier = self.order.before(&claim);
         if earlier.is_empty()
@@ -91,6 +113,10 @@ impl Service for Files {
             ch.spawn(work);
         }
         Ok(Reply::Later)
+    }
+
+    async fn detach(&mut self, _ch: &mut Channel<()>, member: &Member) {
+        self.checked.remove(&member.session());
     }
 
     fn idle(&self) -> bool {

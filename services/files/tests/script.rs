@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use pid1_files::Files;
 use pid1_sdk::api::{
-    File, FileAuthMethod, FileAuthReq, Move, Ok as Done, StatResult, command::Body, file::Type,
+    CheckChanges, File, FileAuthMethod, FileAuthReq, Move, Ok as Done, StatResult, command::Body, file::Type,
 };
 use pid1_sdk::channel::Leave;
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
@@ -213,4 +213,39 @@ async fn a_url_is_given_for_what_the_asker_may_do() {
             other => unreachable!("{other:?}"),
         }
     }
+}
+
+async fn changed(member: &mut TestMember) -> Vec<(String, Bytes)> {
+    match member.ask(Body::CheckChanges(CheckChanges {})).await {
+        Body::ChangedFiles(files) => files.files.into_iter().map(|file| (file.path, file.content)).collect(),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// What happens in the tick of the clock in which it is asked may be told twice.
+async fn nothing_changes(member: &mut TestMember) {
+    while !changed(member).await.is_empty() {}
+}
+
+#[tokio::test]
+async fn what_has_changed_since_the_last_time_is_told_with_its_content() {
+    let channel = TestChannel::open::<Files>(None);
+    let (mut one, mut viewer) = (channel.join(Role::Editor).await, channel.join(Role::Viewer).await);
+    let root = channel.engine().root().to_owned();
+    // From the opening of the channel on.
+    assert_eq!(one.ask(write("a/b", "by the agent")).await, OK);
+    fs::write(root.join("c"), "by others").unwrap();
+    symlink("c", root.join("link")).unwrap();
+    let both = [("a/b".to_owned(), "by the agent".into()), ("c".to_owned(), "by others".into())];
+    assert_eq!(changed(&mut one).await, both);
+    nothing_changes(&mut one).await;
+    fs::rename(root.join("c"), root.join("a/d")).unwrap();
+    fs::remove_file(root.join("a/b")).unwrap();
+    assert_eq!(changed(&mut one).await, [("a/d".to_owned(), Bytes::from("by others"))]);
+    // Each member has a last time of its own.
+    assert_eq!(changed(&mut viewer).await, [("a/d".to_owned(), Bytes::from("by others"))]);
+    nothing_changes(&mut one).await;
+    fs::File::create(root.join("large")).unwrap().set_len(limits::CHANGED_BYTES as u64 + 1).unwrap();
+    let refused = one.ask(Body::CheckChanges(CheckChanges {})).await;
+    assert!(matches!(&refused, Body::Error(text) if text.contains("16777217 bytes")), "{refused:?}");
 }

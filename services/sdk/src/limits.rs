@@ -305,6 +305,13 @@ pub const LARGE_FILES_BYTES: usize = 256 * MIB;
 /// How long a large file waits for that memory: those that are being sent then go to clients who are slow.
 pub const LARGE_FILE_WAIT: Duration = Duration::from_secs(30);
 
+/// Files that one answer to `checkChanges` names, and what they may hold together: what a program or a checkout changes at
+/// once. Whoever wants more reads file by file.
+pub const CHANGED_FILES: usize = 4096;
+
+/// See [`CHANGED_FILES`].
+pub const CHANGED_BYTES: usize = 16 * MIB;
+
 /// Entries of one folder that are given at once.
 pub const FOLDER_ENTRIES: usize = 256 * KIB;
 

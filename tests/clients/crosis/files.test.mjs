@@ -228,3 +228,12 @@ test("a client that lost its line has its files again", async () => {
   await files.opened(2);
   assert.equal(text(await files.request({ read: { path: here("file") } })), "before");
 });
+
+test("checkChanges tells what programs have changed since the last time, with content", async () => {
+  await files.request({ checkChanges: {} });
+  execFileSync("sh", ["-c", "echo built > out.txt"], { cwd: onDisk() });
+  const changes = await files.request({ checkChanges: {} });
+  assert.equal(changes.body, "changedFiles", changes.error);
+  const found = changes.changedFiles.files.find((file) => file.path === here("out.txt"));
+  assert.equal(new TextDecoder().decode(found.content), "built\n");
+});

@@ -13,6 +13,7 @@
 
 mod across;
 mod change;
+mod changed;
 mod draft;
 mod error;
 mod metadata;
@@ -35,6 +36,7 @@ use cap_std::fs::Dir;
 use rustix::io::ReadWriteFlags;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use changed::Moment;
 pub use draft::Draft;
 pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
