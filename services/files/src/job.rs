@@ -6,7 +6,9 @@ use pid1_sdk::api::command::Body;
 use pid1_sdk::api::{File, Files, Move, Ok as Done, StatResult, file::Type};
 use pid1_sdk::engine::Engine;
 use pid1_sdk::outbox::Outbox;
-use pid1_sdk::workspace::{Cause, FileError, Kind, Metadata, Moment, Workspace, from_wire, to_wire};
+use pid1_sdk::workspace::{
+    Cause, FileError, Kind, Metadata, Moment, Workspace, from_wire, path_from_wire, to_wire,
+};
 use pid1_sdk::{Bytes, Error, Result, Ticket, limits, unsupported};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -41,19 +43,17 @@ pub(crate) enum Job {
 
 impl Job {
     pub(crate) fn of(body: Body) -> Result<Job> {
-        let path = |file: &File| PathBuf::from(from_wire(&file.path));
+        let path = |file: &File| path_of(&file.path);
         Ok(match body {
-            Body::Read(file) => Job::Read(file.path),
-            Body::Readdir(file) => Job::List(path(&file)),
-            Body::Stat(file) => Job::Stat(path(&file)),
-            Body::Write(file) => Job::Write(path(&file), file.content),
-            Body::Mkdir(file) => Job::MakeFolder(path(&file)),
-            Body::Remove(file) => Job::Remove { path: path(&file), missing_too: false },
-            Body::TryRemove(file) => Job::Remove { path: path(&file), missing_too: true },
-            Body::Move(Move { old_path, new_path }) => {
-                Job::Move(from_wire(&old_path).into(), from_wire(&new_path).into())
-            }
-            Body::Persist(file) | Body::PersistMirror(file) => Job::Sync(path(&file)),
+            Body::Read(file) => path(&file).map(|_| Job::Read(file.path))?,
+            Body::Readdir(file) => Job::List(path(&file)?),
+            Body::Stat(file) => Job::Stat(path(&file)?),
+            Body::Write(file) => Job::Write(path(&file)?, file.content),
+            Body::Mkdir(file) => Job::MakeFolder(path(&file)?),
+            Body::Remove(file) => Job::Remove { path: path(&file)?, missing_too: false },
+            Body::TryRemove(file) => Job::Remove { path: path(&file)?, missing_too: true },
+            Body::Move(Move { old_path, new_path }) => Job::Move(path_of(&old_path)?, path_of(&new_path)?),
+            Body::Persist(file) | Body::PersistMirror(file) => Job::Sync(path(&file)?),
             other => return unsupported(&other),
         })
     }
@@ -126,6 +126,12 @@ impl Job {
         }
         Ok(Body::Ok(Done {}))
     }
+}
+
+fn path_of(text: &str) -> Result<PathBuf> {
+    path_from_wire(text).ok_or_else(|| {
+        Error::new(format!("files: file name too long: a path has {} bytes at most", limits::PATH_BYTES))
+    })
 }
 
 /// Moves something; what is on another file system is copied.

@@ -88,6 +88,10 @@ async fn what_cannot_be_done_is_said_in_the_words_that_clients_look_for() {
     let mut member = channel.join(Role::Editor).await;
     fs::create_dir(channel.root().join("folder")).unwrap();
     fs::write(channel.root().join("file"), "x").unwrap();
+    for long in ["a/".repeat(5000), "a/".repeat(5 << 20)] {
+        let Body::Error(text) = member.ask(Body::Stat(at(&long))).await else { panic!() };
+        assert!(text.contains("file name too long"), "{text:.200}");
+    }
     symlink("/etc", channel.root().join("out")).unwrap();
     let table = [
         (Body::Read(at("none")), "open none: no such file or directory"),

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use crate::api::{File, FileAuthMethod, FileAuthReq, FileAuthRes};
 use crate::identity::{Right, Role};
 use crate::limits;
-use crate::workspace::from_wire;
+use crate::workspace::path_from_wire;
 
 /// What may stand in a URL's path as it is. The slash separates names.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -57,7 +57,7 @@ impl FileUrls {
     pub fn answer(&self, root: &Path, request: FileAuthReq, role: Role) -> FileAuthRes {
         let method = request.method();
         let file = File { path: request.file.map(|file| file.path).unwrap_or_default(), ..File::default() };
-        let path = PathBuf::from(from_wire(&file.path));
+        let path = path_from_wire(&file.path);
         let expires = SystemTime::now() + limits::FILE_URL_LIFETIME;
         let signed = match right_of(method) {
             needed if !role.may(needed) => Err(format!(
@@ -65,7 +65,10 @@ impl FileUrls {
                 method.as_str_name(),
                 needed.lowest_role()
             )),
-            _ => plain(root, &path).map(|path| self.sign(method, &path, expires, role)),
+            _ => path
+                .ok_or_else(|| "file name too long".to_owned())
+                .and_then(|path| plain(root, &path))
+                .map(|path| self.sign(method, &path, expires, role)),
         };
         let mut answer = FileAuthRes { file: Some(file), method: method.into(), ..FileAuthRes::default() };
         match signed {

@@ -322,6 +322,10 @@ pub const CHANGES_TIMEOUT: Duration = Duration::from_secs(4);
 /// Folders within folders that are copied from one file system to another: each takes three descriptors meanwhile.
 pub const COPY_DEPTH: usize = 256;
 
+/// Longest path that is looked at, as the kernel has it, less the byte that ends it there. Taking one apart takes longer
+/// than its length, and a message has room for ten million folders.
+pub const PATH_BYTES: usize = 4095;
+
 /// Links followed on one path, as the kernel has it.
 pub const LINKS: usize = 40;
 

@@ -40,7 +40,7 @@ pub use changed::Moment;
 pub use draft::Draft;
 pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
-pub use names::{from_wire, is_temporary, to_wire};
+pub use names::{from_wire, is_temporary, path_from_wire, to_wire};
 pub use read::{Entry, Listing};
 
 use crate::limits;

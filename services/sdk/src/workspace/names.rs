@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::limits;
 
 /// Where the characters that stand for bytes begin.
 const BYTES: u32 = 0xEF00;
@@ -50,6 +53,12 @@ pub fn from_wire(text: &str) -> OsString {
     OsString::from_vec(name)
 }
 
+/// As [`from_wire`] for a whole path. `None` if it is longer than any can be: nothing takes such a one apart.
+pub fn path_from_wire(text: &str) -> Option<PathBuf> {
+    // A byte is three of text at most.
+    (text.len() <= 3 * limits::PATH_BYTES).then(|| from_wire(text).into())
+}
+
 /// Whether a file of this name is one that is being written: it is in no listing, and no event tells of it.
 pub fn is_temporary(name: &OsStr) -> bool {
     let digits = name.as_bytes().strip_prefix(TEMPORARY.as_bytes());
@@ -85,6 +94,12 @@ mod tests {
         }
         assert_eq!(to_wire(OsStr::from_bytes(b"a\xffb")), "a\u{EFFF}b");
         assert_eq!(to_wire(OsStr::new("\u{EFFF}")), "\u{EFEE}\u{EFBF}\u{EFBF}");
+    }
+
+    #[test]
+    fn a_path_longer_than_any_is_none() {
+        assert_eq!(path_from_wire("a/\u{EFFF}").unwrap().as_os_str().as_bytes(), b"a/\xff");
+        assert_eq!(path_from_wire(&"a/".repeat(1 << 20)), None);
     }
 
     #[test]

@@ -87,6 +87,9 @@ impl Workspace {
         } else {
             path
         };
+        if inner.as_os_str().len() > limits::PATH_BYTES {
+            return Err(Errno::ENAMETOOLONG.into());
+        }
         Ok(inner.components().filter(|part| *part != Component::CurDir).collect())
     }
 
