@@ -126,12 +126,13 @@ impl Workspace {
     /// Fails if `dir` is the agent's own folder or below it, or is the root and `name` that folder: links and `..` lead
     /// there past any look at the path.
     fn not_hidden(&self, dir: &Dir, name: &OsStr) -> Result<(), Cause> {
-        let Some(hidden) = look(self.dir(), OsStr::new(HIDDEN))? else { return Ok(()) };
         let root = identity(&rustix::fs::fstat(self.dir())?);
         let first = identity(&rustix::fs::fstat(dir)?);
+        // Also if it is not there: nobody is to make it.
         if name == HIDDEN && first == root {
             return Err(Cause::Hidden);
         }
+        let Some(hidden) = look(self.dir(), OsStr::new(HIDDEN))? else { return Ok(()) };
         let (mut at, mut above) = (first, None);
         while at != root {
             if at == identity(&hidden) {

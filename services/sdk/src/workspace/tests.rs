@@ -374,6 +374,17 @@ fn small_files_are_read_at_once_and_what_needs_thought_is_not() {
 }
 
 #[test]
+fn the_agents_folder_is_not_made_by_others() {
+    let files = files();
+    files.put("folder/file", "x");
+    symlink(".", files.root().join("loop")).unwrap();
+    for path in ["folder/../.pid1", "folder/../.pid1/x", "loop/.pid1", "loop/.pid1/x/y"] {
+        assert!(matches!(files.write(Path::new(path), b"x").unwrap_err().cause, Cause::Hidden), "{path}");
+        assert!(files.make_folder(Path::new(path)).is_err() && !files.root().join(".pid1").exists());
+    }
+}
+
+#[test]
 fn a_folder_of_any_depth_is_removed() {
     let files = files();
     let mut deep = Dir::open_ambient_dir(files.root(), ambient_authority()).unwrap();
