@@ -85,6 +85,7 @@ impl Serving<'_> {
     async fn run(self) -> Result<ExitCode> {
         let config = self.config;
         let ending = Ending::watch(config.main_command.is_empty()).context("cannot watch for signals")?;
+        init::outlive_file_limit().context("cannot watch for signals")?;
         let runtimes = Runtimes::new(Handle::current(), self.more, self.bulk);
         let leftovers = record::end_leftovers(&runtimes, self.state.path(), config.stop_grace).await;
         let Leftovers { ended, lost } = leftovers.unwrap_or_else(|error| {

@@ -123,6 +123,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// Where the length of files is limited, to write beyond fails from here on, and does not kill the agent. Programs have
+/// the signal as always. Needs a runtime.
+pub(crate) fn outlive_file_limit() -> io::Result<()> {
+    // Who listens once has a handler for good.
+    signal(SignalKind::from_raw(Signal::SIGXFSZ as i32)).map(drop)
+}
+
 /// When memory runs out, programs are killed first, and the agent last: without it nobody could reach the container any
 /// more. Gives back the score of programs, which is what the agent was given, or a step above what it has.
 pub(crate) fn outlast_programs() -> Option<i32> {

@@ -57,6 +57,17 @@ async fn on_a_full_disk_the_old_content_stays() {
 }
 
 #[tokio::test]
+async fn where_files_may_not_be_long_a_longer_one_is_refused() {
+    let limited = ["sh", "-c", "ulimit -f 2048; exec \"$0\" \"$@\""];
+    let agent = Launch::new().through(&limited).start().await;
+    let mut files = Files::of(&agent).await;
+    files.done(write("file", "old")).await;
+    let said = files.refused(write("file", vec![b'x'; 3 << 20])).await;
+    assert_eq!(said, "write file: file too large");
+    assert_eq!(files.read("file").await, "old");
+}
+
+#[tokio::test]
 async fn a_disk_without_room_for_another_file_says_so() {
     let agent = in_namespace("mount -t tmpfs -o nr_inodes=4 none \"$ROOT\"").start().await;
     let mut files = Files::of(&agent).await;
