@@ -12,12 +12,15 @@ use pid1_sdk::workspace::{Kind, Metadata};
 use super::refusal::Refusal;
 use crate::door::guard::only;
 
+/// From here on a date, in seconds since 1970, is none that HTTP can write: its years have four digits.
+const YEAR_10_000: i64 = 253_402_300_800;
+
 /// A version of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// Quoted, and strong.
     pub(super) tag: String,
-    /// In whole seconds, as HTTP has it.
+    /// In whole seconds, as HTTP has it, if it can be written so.
     pub(super) modified: Option<SystemTime>,
 }
 
@@ -29,7 +32,10 @@ impl Stamp {
                 "\"{:x}-{:x}-{modified:x}.{fraction:x}-{changed:x}.{more:x}\"",
                 metadata.inode, metadata.size_bytes
             ),
-            modified: u64::try_from(modified).ok().map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at)),
+            modified: u64::try_from(modified)
+                .ok()
+                .filter(|_| modified < YEAR_10_000)
+                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at)),
         }
     }
 }
@@ -228,6 +234,16 @@ mod tests {
             assert_eq!(word(conditions.check(Some(&there), true)), reading, "{lines:?} reading");
             assert_eq!(word(conditions.check(Some(&there), false)), writing, "{lines:?} writing");
         }
+    }
+
+    #[test]
+    fn a_date_that_http_cannot_write_is_left_out() {
+        let at = |seconds| Stamp::of(&Metadata { modified: (seconds, 0), ..file(9) }).modified;
+        assert_eq!(
+            at(YEAR_10_000 - 1).map(httpdate::fmt_http_date).unwrap(),
+            "Fri, 31 Dec 9999 23:59:59 GMT"
+        );
+        assert_eq!((at(YEAR_10_000), at(i64::MAX), at(-1)), (None, None, None));
     }
 
     #[test]
