@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Incoming;
-use hyper::http::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use pid1_sdk::error::printable;
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::workspace::{FileError, Workspace};
@@ -42,6 +42,7 @@ struct Visit {
     workspace: Workspace,
     runtimes: Runtimes,
     method: Method,
+    version: Version,
     headers: HeaderMap,
     wanted: Wanted,
     /// When the token ends, and with it whatever it is used for.
@@ -93,6 +94,7 @@ async fn serve(doors: &Doors, request: Request<Incoming>, caller: &Caller) -> Re
         workspace: engine.workspace().clone(),
         runtimes: engine.runtimes().clone(),
         method: head.method,
+        version: head.version,
         headers: head.headers,
         wanted: decoded?,
         expires: admitted.expires,

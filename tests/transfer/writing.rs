@@ -176,3 +176,21 @@ async fn a_connection_that_moved_files_becomes_a_websocket() {
     assert!(answer.starts_with(b"HTTP/1.1 201 "), "{}", String::from_utf8_lossy(&answer));
     Raw::upgrade(stream, &agent, agent.token()).await.ping("p").await;
 }
+
+/// What hyper would hand out as the content, and is not.
+#[tokio::test]
+async fn a_body_that_would_be_misread_is_refused() {
+    let agent = Agent::start().await;
+    fs::write(agent.root().join("file"), "old").unwrap();
+    let packed = head(&agent, "PUT", "/files/file", &[("Transfer-Encoding", "gzip, chunked")]);
+    let endless = head(&agent, "PUT", "/files/file", &[]).replace("HTTP/1.1", "HTTP/1.0");
+    for (head, body, status) in [(packed, "3\r\nnew\r\n0\r\n\r\n", 501), (endless, "new", 411)] {
+        let mut stream = Raw::dial(&agent).await;
+        stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await.unwrap();
+        let mut said = Vec::new();
+        within("it is refused", SOON, stream.read_to_end(&mut said)).await.unwrap();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(said.split(' ').nth(1), Some(status.to_string().as_str()), "{said}");
+        assert_eq!(fs::read_to_string(agent.root().join("file")).unwrap(), "old");
+    }
+}

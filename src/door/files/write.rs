@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::{Fuse, FusedFuture, FutureExt};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::http::{StatusCode, header};
+use hyper::http::{StatusCode, Version, header};
 use pid1_sdk::limits::TRANSFER_WRITE_BYTES;
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::workspace::{Draft, FileError};
@@ -60,6 +60,17 @@ fn whole_file_only(visit: &Visit) -> Result<(), Refusal> {
             StatusCode::BAD_REQUEST,
             "a file is written whole: there is no Content-Range",
         ));
+    }
+    // hyper takes the last coding off, and would hand out what is left as the content.
+    let codings = visit.headers.get_all(header::TRANSFER_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        let text = "of transfer codings only chunked is known";
+        return Err(Refusal::of(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    // The content ends with the connection then, so nobody could tell a whole one from a part; hyper takes it for none.
+    let has_length = visit.headers.contains_key(header::CONTENT_LENGTH);
+    if visit.version < Version::HTTP_11 && !has_length {
+        return Err(Refusal::of(StatusCode::LENGTH_REQUIRED, "HTTP/1.0 needs a Content-Length"));
     }
     if visit.headers.contains_key(header::CONTENT_ENCODING) {
         let text = "a file is written as it comes: send it without Content-Encoding";
