@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -13,6 +14,7 @@ use pid1_sdk::workspace::{Entry, Kind, Listing, to_wire};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::has_expired;
 use crate::door::http::Content;
 
 /// What may stand in a URL as it is.
@@ -43,18 +45,30 @@ struct Rest {
     listing: Listing,
     begun: bool,
     runtimes: Runtimes,
+    expires: Option<SystemTime>,
     turn: OwnedSemaphorePermit,
 }
 
 /// All entries, in no order.
-pub(super) fn content(listing: Listing, runtimes: Runtimes, turn: OwnedSemaphorePermit) -> Content {
-    let rest = Rest { listing, begun: false, runtimes, turn };
+pub(super) fn content(
+    listing: Listing,
+    runtimes: Runtimes,
+    expires: Option<SystemTime>,
+    turn: OwnedSemaphorePermit,
+) -> Content {
+    let rest = Rest { listing, begun: false, runtimes, expires, turn };
     let pieces = stream::unfold(Some(rest), |rest| async move {
-        let Rest { listing, begun, runtimes, turn } = rest?;
+        let Rest { listing, begun, runtimes, expires, turn } = rest?;
+        if begun && has_expired(expires) {
+            return Some((
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token has expired")),
+                None,
+            ));
+        }
         let made = runtimes.file_work(move || piece(listing, begun)).await;
         match made.unwrap_or_else(|| Err(io::Error::other("listing was given up"))) {
             Ok((bytes, more)) => {
-                let rest = more.map(|listing| Rest { listing, begun: true, runtimes, turn });
+                let rest = more.map(|listing| Rest { listing, begun: true, runtimes, expires, turn });
                 Some((Ok(Frame::data(bytes)), rest))
             }
             Err(error) => Some((Err(error), None)),

@@ -84,7 +84,7 @@ fn send(visit: Visit, file: File, metadata: &Metadata) -> Result<Answer, Refusal
 
 fn list(visit: Visit, entries: Listing) -> Answer {
     let mut answer = match visit.method {
-        Method::GET => Response::new(listing::content(entries, visit.runtimes, visit.turn)),
+        Method::GET => Response::new(listing::content(entries, visit.runtimes, visit.expires, visit.turn)),
         _ => headers::empty(StatusCode::OK),
     };
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
