@@ -71,7 +71,10 @@ pub(super) fn destination(headers: &HeaderMap) -> Result<Wanted, Refusal> {
     let bad = |text: &str| Refusal::of(StatusCode::BAD_REQUEST, text);
     let value = only(headers, "destination")
         .ok_or_else(|| bad("MOVE needs one header Destination, such as Destination: /files/new/name"))?;
-    let uri: Uri = value.parse().map_err(|_| bad("the header Destination is no URL, nor a path"))?;
+    // A word alone is read as a host.
+    let is_place = |uri: &Uri| uri.scheme().is_some() || uri.authority().is_none();
+    let uri = value.parse().ok().filter(is_place);
+    let uri = uri.ok_or_else(|| bad("the header Destination is no URL, nor a path"))?;
     let here = only(headers, header::HOST).unwrap_or_default();
     if uri.authority().is_some_and(|there| !there.as_str().eq_ignore_ascii_case(here)) {
         let text = "the header Destination names another host: nothing is moved out of this agent";
