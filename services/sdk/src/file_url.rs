@@ -55,11 +55,13 @@ impl FileUrls {
     /// Answers a `fileAuthReq` of somebody with this role, for the workspace at `root`. What cannot be signed has its
     /// reason in the answer.
     pub fn answer(&self, root: &Path, request: FileAuthReq, role: Role) -> FileAuthRes {
-        let method = request.method();
+        let (method, known) = (request.method(), FileAuthMethod::try_from(request.method).is_ok());
         let file = File { path: request.file.map(|file| file.path).unwrap_or_default(), ..File::default() };
         let path = path_from_wire(&file.path);
         let expires = SystemTime::now() + limits::FILE_URL_LIFETIME;
         let signed = match right_of(method) {
+            // It would be taken for the first of them.
+            _ if !known => Err("URLs are signed for GET, HEAD, PUT and DELETE".to_owned()),
             needed if !role.may(needed) => Err(format!(
                 "{} needs the role {}, and this session has the role {role}",
                 method.as_str_name(),
@@ -231,6 +233,8 @@ mod tests {
             assert!(answer.error.contains(why), "{path}: {answer:?}");
             assert_eq!((answer.url.as_str(), answer.expire), ("", 0));
         }
+        let unknown = urls.answer(Path::new("/"), FileAuthReq { file: None, method: 9 }, Role::Owner);
+        assert!(unknown.url.is_empty() && unknown.error.contains("GET, HEAD"), "{unknown:?}");
         for (path, url) in
             [("./a//b", "/files/a/b?"), ("", "/files/?"), ("/home/me", "/files/?"), ("a/", "/files/a/?")]
         {
