@@ -117,7 +117,7 @@ impl Job {
             Job::Write(path, content) => drop(workspace.write(&path, &content)?),
             Job::MakeFolder(path) => workspace.make_folder(&path)?,
             Job::Remove { path, missing_too } => match workspace.remove(&path) {
-                Err(error) if missing_too && error.is_not_found() => {}
+                Err(error) if missing_too && error.names_nothing() => {}
                 done => done?,
             },
             Job::Sync(path) if path.as_os_str().is_empty() => workspace.sync_all()?,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::error::printable;
@@ -117,12 +117,12 @@ impl Snapshots {
     /// If a lock was held for [`limits::SNAPSHOT_WAIT`], or the disk fails.
     pub async fn save(&self, workspace: &Workspace, runtimes: &Runtimes) -> Result<(), SnapshotError> {
         let asked = self.0.begun.load(Ordering::SeqCst);
-        if timeout(limits::SNAPSHOT_WAIT, self.unlocked()).await.is_err() {
+        let Ok(turn) = timeout(limits::SNAPSHOT_WAIT, self.turn_without_locks()).await else {
             let holders =
                 self.locks().iter().map(|(n, by)| format!("{} ({by})", printable(n))).collect::<Vec<_>>();
             return Err(SnapshotError::HeldOff { holders: holders.join(", ") });
-        }
-        let Ok(_turn) = self.0.turn.acquire().await else { return Err(SnapshotError::Ending) };
+        };
+        let Some(_turn) = turn else { return Err(SnapshotError::Ending) };
         // One that began after this was called has ended well.
         if self.0.saved.load(Ordering::SeqCst) > asked {
             return Ok(());
@@ -132,6 +132,17 @@ impl Snapshots {
         runtimes.long_file_work(move || workspace.sync_all()).await.ok_or(SnapshotError::Ending)??;
         self.0.saved.store(number, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// The turn, at a moment in which there is no lock; one may have been taken while others had it.
+    async fn turn_without_locks(&self) -> Option<SemaphorePermit<'_>> {
+        loop {
+            self.unlocked().await;
+            let turn = self.0.turn.acquire().await.ok()?;
+            if self.locks().is_empty() {
+                return Some(turn);
+            }
+        }
     }
 
     async fn unlocked(&self) {

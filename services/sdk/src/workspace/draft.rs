@@ -26,6 +26,9 @@ use super::place::{Place, look};
 use super::read::reopen;
 use super::{Result, Workspace};
 
+/// How often somebody else may make a file just where a new one is to be put, before that is an error.
+const RACES: usize = 16;
+
 /// A file that is being written. Dropped, nothing has happened.
 #[derive(Debug)]
 pub struct Draft {
@@ -124,31 +127,45 @@ impl Draft {
     }
 
     /// As [`commit`](Draft::commit) if `check`, which is shown what is there at that moment, has nothing against it.
-    /// Between the two nobody else writes that file through the agent.
+    /// Between the two nobody else writes that file through the agent; if a program makes one there, it is asked again.
     ///
     /// # Errors
     /// What `check` says; and as [`commit`](Draft::commit).
     pub fn commit_if(
         mut self,
-        check: impl FnOnce(Option<&Metadata>) -> std::result::Result<(), String>,
+        check: impl FnMut(Option<&Metadata>) -> std::result::Result<(), String>,
     ) -> Result<Metadata> {
         self.settle(check).map_err(|cause| FileError::new("write", &self.path, cause))
     }
 
     fn settle(
         &mut self,
-        check: impl FnOnce(Option<&Metadata>) -> std::result::Result<(), String>,
+        mut check: impl FnMut(Option<&Metadata>) -> std::result::Result<(), String>,
     ) -> Result<Metadata, Cause> {
         let fsync = self.workspace.fsync();
-        let made;
         let folder = if self.missing.is_empty() {
-            &self.dir
+            self.dir.try_clone()?
         } else {
-            made = make_folders(&self.dir, &self.missing, fsync)?;
-            &made
+            make_folders(&self.dir, &self.missing, fsync)?
         };
         let workspace = self.workspace.clone();
-        let _turn = workspace.commit_turn(identity(&rustix::fs::fstat(folder)?), self.name.as_bytes());
+        let _turn = workspace.commit_turn(identity(&rustix::fs::fstat(&folder)?), self.name.as_bytes());
+        for _ in 0..RACES {
+            match self.put(&folder, &mut check, fsync) {
+                Err(Cause::System(Errno::EEXIST)) => {}
+                done => return done,
+            }
+        }
+        Err(Errno::EEXIST.into())
+    }
+
+    /// One attempt. It fails with EEXIST if there was nothing and then something.
+    fn put(
+        &mut self,
+        folder: &Dir,
+        check: &mut impl FnMut(Option<&Metadata>) -> std::result::Result<(), String>,
+        fsync: bool,
+    ) -> Result<Metadata, Cause> {
         let old = look(folder, &self.name)?;
         check(old.as_ref().map(Metadata::of).as_ref()).map_err(Cause::Refused)?;
         may_be_written(folder, &self.name, old.as_ref())?;
@@ -222,7 +239,8 @@ fn may_be_written(dir: &Dir, name: &OsStr, stat: Option<&Stat>) -> Result<(), Ca
     }
 }
 
-/// Puts `content` where `name` is, in one step. `temporary` is its name in `dir`, if it has one.
+/// Puts `content` where `name` is, in one step; where nothing is, it fails if something is there by then, as far as the
+/// file system can do that. `temporary` is its name in `dir`, if it has one.
 fn replace(
     workspace: &Workspace,
     content: &File,
@@ -241,10 +259,7 @@ fn replace(
                 rustix::fs::linkat(rustix::fs::CWD, &nameless, dir, name, AtFlags::SYMLINK_FOLLOW)
             };
             if !occupied {
-                match link(folder, name) {
-                    Err(rustix::io::Errno::EXIST) => {}
-                    done => return done.map_err(from_raw),
-                }
+                return link(folder, name).map_err(from_raw);
             }
             let named = workspace.next_temporary();
             link(dir, OsStr::new(&named)).map_err(from_raw)?;

@@ -78,6 +78,11 @@ impl FileError {
         matches!(self.cause, Cause::System(Errno::EXDEV))
     }
 
+    /// Whether nothing can be at that path: there is none, or a file on the way to it.
+    pub fn names_nothing(&self) -> bool {
+        self.is_not_found() || matches!(self.cause, Cause::System(Errno::ENOTDIR))
+    }
+
     /// Whether there is nothing at that path.
     pub fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::System(Errno::ENOENT) | Cause::Hidden)
