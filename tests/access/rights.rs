@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     Row { service: "process", read: |body| body == "processAttach", own: &["processList"] },
     Row {
         service: "files",
-        read: |body| ["read", "readdir", "stat", "fileAuthReq"].contains(&body),
+        read: |body| ["read", "readdir", "stat", "checkChanges", "fileAuthReq"].contains(&body),
         own: &[],
     },
     Row { service: "snapshot", read: |_| false, own: &[] },
