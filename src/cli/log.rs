@@ -8,7 +8,9 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Result, anyhow};
 use rustix::termios::{OutputModes, tcgetattr};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use crate::config::{LogArgs, LogFormat};
 
@@ -20,16 +22,19 @@ pub(super) type Log = WorkerGuard;
 
 /// Begins to log.
 pub(super) fn begin(args: &LogArgs) -> Result<Log> {
-    let filter =
-        EnvFilter::try_new(&args.log).map_err(|error| anyhow!("cannot use --log {}: {error}", args.log))?;
+    // Not the filter that knows patterns for fields: it brings an engine for regular expressions.
+    let filter: Targets =
+        args.log.parse().map_err(|error| anyhow!("cannot use --log {}: {error}", args.log))?;
     let (queue, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUED_LINES)
         .thread_name("pid1-log")
         .finish(Stderr);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue);
+    let (filtered, lines) = (tracing_subscriber::registry().with(filter), fmt::layer().with_writer(queue));
     match args.log_format {
-        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => log.json().with_ansi(false).init(),
+        LogFormat::Pretty => {
+            filtered.with(lines.with_ansi(io::stderr().is_terminal()).with_target(false)).init();
+        }
+        LogFormat::Json => filtered.with(lines.json().with_ansi(false)).init(),
     }
     Ok(guard)
 }
