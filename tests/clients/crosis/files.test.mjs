@@ -164,10 +164,6 @@ test("errors hold the words that clients look for", async () => {
   for (const [body, words] of table) assert.match(await refused(body), words);
 });
 
-test("what is not built yet says so", async () => {
-  assert.match(await refused({ checkChanges: {} }), /not supported yet/);
-});
-
 test("requests of one tick are done in their order", async () => {
   const answers = await Promise.all([
     files.request(write("a", "first")),
