@@ -54,8 +54,7 @@ impl Image {
         linux.remove("resources");
         linux["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "network");
         image.mounts().retain(|mount| mount["type"] != "cgroup");
-        for (folder, place) in [("app", "/app"), ("state", "/var/lib/pid1"), ("token", "/run/secrets/pid1")]
-        {
+        for (folder, place) in [("app", "/app"), ("state", "/var/lib/pid1"), ("token", "/run/secrets/pid1")] {
             image.bind(folder, place);
         }
         image
