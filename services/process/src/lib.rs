@@ -284,9 +284,13 @@ impl Programs {
         let known = match input.offset {
             None => 0,
             Some(offset) => taken.checked_sub(offset).ok_or_else(|| {
-                Error::new(format!(
-                    "process: input from offset {offset} leaves a hole: {taken} bytes were taken so far"
-                ))
+                // Whoever sends ahead has been told that of the input before this, which is the reason for the hole.
+                let why = if stdin.closed() {
+                    format!("{};", StdinError::Closed)
+                } else {
+                    format!("input from offset {offset} leaves a hole:")
+                };
+                Error::new(format!("process: {why} {taken} bytes were taken so far"))
             })?,
         };
         // What was sent before a connection broke and is sent again is dropped here.

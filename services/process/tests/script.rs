@@ -54,6 +54,19 @@ async fn bytes_pass_as_they_are_and_the_end_is_exact() {
     assert_eq!((exited.status, exited.cause(), exited.stdout_end), (Some(Status::Code(7)), Cause::Exited, 3));
 }
 
+/// Whoever sends ahead learns of each piece why it was not taken: not of a hole that is none of its making.
+#[tokio::test]
+async fn input_that_is_wanted_no_more_is_refused_in_those_words() {
+    let channel = TestChannel::open::<Programs>(Some("build"));
+    let mut member = channel.join(Role::Editor).await;
+    member.ask(start("true")).await;
+    member.until(|body| matches!(body, Body::ProcessExited(_))).await;
+    for offset in [0, 9] {
+        let refused = member.ask(stdin(offset, b"x", false)).await;
+        assert!(matches!(&refused, Body::Error(text) if text.contains("input is closed")), "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn whoever_comes_back_goes_on_where_it_was() {
     let channel = TestChannel::open::<Programs>(Some("build"));
