@@ -16,7 +16,7 @@ use std::task::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::geteuid;
-use pid1_sdk::process::SignalNumber;
+use pid1_sdk::process::{Ignored, SignalNumber};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tracing::debug;
 
@@ -43,7 +43,7 @@ impl Ending {
     /// From here on these signals do not kill the agent. Needs the runtime that will wait. Whether a hangup ends it is
     /// for the main command to say, if there is one.
     pub(crate) fn watch(hangup_ends: bool) -> io::Result<Self> {
-        let hangup = if is_ignored(Signal::SIGHUP) || !hangup_ends {
+        let hangup = if ignored().has(Signal::SIGHUP) || !hangup_ends {
             None
         } else {
             Some(signal(SignalKind::hangup())?)
@@ -92,7 +92,8 @@ impl Forwarded {
         let stops = stops.into_iter().filter(|_| std::process::id() == 1);
         let real_time = SignalNumber::real_time().filter_map(SignalNumber::new);
         let wanted = signals.into_iter().chain(stops).map(SignalNumber::from).chain(real_time);
-        let watched = wanted.filter(|wanted| !is_ignored(*wanted));
+        let ignored = ignored();
+        let watched = wanted.filter(|wanted| !ignored.has(*wanted));
         let watched = watched.map(|wanted| Ok((wanted, signal(SignalKind::from_raw(wanted.get()))?)));
         watched.collect::<io::Result<_>>().map(Forwarded)
     }
@@ -108,9 +109,9 @@ impl Forwarded {
     }
 }
 
-/// Whether whoever started this process wants it to survive `wanted`, as `nohup` does. Handling it would undo that.
-pub(crate) fn is_ignored(wanted: impl Into<SignalNumber>) -> bool {
-    wanted.into().is_ignored_by(std::process::id())
+/// What whoever started this process wants it to survive, as `nohup` does. Handling it would undo that.
+pub(crate) fn ignored() -> Ignored {
+    Ignored::by(std::process::id())
 }
 
 /// Raises the agent's own limit of open descriptors as far as it may: each client is one, each terminal too. Gives

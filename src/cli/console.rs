@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::detach::{DetachKeys, Detector, HOLD};
 use super::show::Shown;
 use crate::client::{Address, ClientError, Controls, End, Event, Leave, Remote, Wanted};
-use crate::init::is_ignored;
+use crate::init::ignored;
 use crate::terminal::{self, RawMode};
 
 /// What shells and ssh use for "the other side could not be reached".
@@ -273,7 +273,8 @@ impl Console {
 /// Listens for all that we answer; what whoever started us wants ignored, as `nohup` does, stays ignored.
 fn watch() -> io::Result<Vec<(Signal, Listener)>> {
     let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
-    let watched = WISHES.into_iter().chain(others).filter(|wish| !is_ignored(*wish));
+    let ignored = ignored();
+    let watched = WISHES.into_iter().chain(others).filter(|wish| !ignored.has(*wish));
     watched.map(|wish| Ok((wish, signal(SignalKind::from_raw(wish as i32))?))).collect()
 }
 

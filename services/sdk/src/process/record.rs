@@ -1,7 +1,8 @@
 //! Which programs run, in a file, for the agent that comes after one that was killed.
 //!
 //! One line per start and end, appended in one write without fsync: the file must survive the agent, not the machine; the
-//! boot id in its head says whether anybody on it can be alive. What it deliberately does not do: record arguments or environments.
+//! boot id in its head says whether anybody on it can be alive. What it deliberately does not do: record arguments or
+//! environments.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -1,4 +1,4 @@
-//! A signal by its number: the real-time ones have no other name.
+//! A signal by its number: the real-time ones have no other name. Who ignores which.
 
 use nix::sys::signal::Signal;
 
@@ -20,15 +20,6 @@ impl SignalNumber {
         libc::SIGRTMIN()..=libc::SIGRTMAX()
     }
 
-    /// Whether the process `pid` ignores it; false if that cannot be told.
-    pub fn is_ignored_by(self, pid: u32) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        // The mask's lowest bit is signal 1.
-        let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-        mask >> (self.0 - 1) & 1 == 1
-    }
-
     /// The number.
     pub fn get(self) -> i32 {
         self.0
@@ -38,5 +29,24 @@ impl SignalNumber {
 impl From<Signal> for SignalNumber {
     fn from(signal: Signal) -> Self {
         Self(signal as i32)
+    }
+}
+
+/// The signals that a process ignores, as they were when it was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Those of the process `pid`; none if that cannot be told.
+    pub fn by(pid: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default())
+    }
+
+    /// Whether this one is among them.
+    pub fn has(self, signal: impl Into<SignalNumber>) -> bool {
+        // The mask's lowest bit is signal 1.
+        self.0 >> (signal.into().0 - 1) & 1 == 1
     }
 }

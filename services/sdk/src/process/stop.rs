@@ -19,7 +19,7 @@ use super::handle::Process;
 use super::lock;
 use super::proc_fs::{self, Identity, Kinship, Scans, Stat};
 use super::reap::died;
-use super::signal::SignalNumber;
+use super::signal::Ignored;
 use super::table::Table;
 use crate::limits::{KILL_ROUNDS, KILL_WAIT};
 use crate::runtimes::Runtimes;
@@ -28,8 +28,7 @@ use crate::runtimes::Runtimes;
 pub(super) async fn run(table: Arc<Table>, process: Process, grace: Duration) {
     let inner = &process.inner;
     let mut family = Family::new(&table.scans, &table.runtimes, inner.leader, process.kinship());
-    let term = SignalNumber::from(Signal::SIGTERM);
-    if inner.term_first && !term.is_ignored_by(inner.leader.pid.unsigned_abs()) {
+    if inner.term_first && !Ignored::by(inner.leader.pid.unsigned_abs()).has(Signal::SIGTERM) {
         family.ask_by_term();
     }
     let soft = family.soft_signals();
@@ -215,8 +214,8 @@ async fn wait_all(handles: Vec<Arc<OwnedFd>>, deadline: Instant) -> bool {
     true
 }
 
-/// A handle of exactly this process, after sending it those of the `signals` that concern it; None if it is gone or there is no descriptor left, in
-/// which case it got them by number right after its start time was looked at.
+/// A handle of exactly this process, after sending it those of the `signals` that concern it; None if it is gone or
+/// there is no descriptor left, in which case it got them by number right after its start time was looked at.
 fn reach(member: Identity, signals: &[Signal], concerns: impl Fn(&Stat, Signal) -> bool) -> Option<OwnedFd> {
     let look = || proc_fs::stat(member.pid).filter(|stat| stat.identity == member);
     match pidfd_open(Pid::from_raw(member.pid)?, PidfdFlags::empty()) {
