@@ -156,20 +156,21 @@ impl Workspace {
     /// `path` with its links replaced by what they say, one after the other: for paths that cannot be opened in one go
     /// because a link is absolute. What comes of it is opened like any path, so it need not be safe, only right.
     pub(super) fn without_links(&self, path: &Path, last_too: bool) -> Result<PathBuf, Cause> {
-        let mut todo: Vec<OsString> = parts_reversed(path);
+        let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
+        // What is still to be gone, last things first; and which of the links says so, if it is not the path itself.
+        let mut todo: Vec<(OsString, Option<usize>)> = parts_reversed(path, None);
         let mut done = PathBuf::new();
-        let mut links = 0;
-        let mut escaping: Option<(PathBuf, PathBuf)> = None;
-        let outside = |escaping: &Option<(PathBuf, PathBuf)>| match escaping {
+        let outside = |links: &[(PathBuf, PathBuf)], by: Option<usize>| match by.and_then(|by| links.get(by))
+        {
             Some((link, target)) => {
                 Cause::Link { link: shown(link.as_os_str()), target: shown(target.as_os_str()) }
             }
             None => Cause::Outside,
         };
-        while let Some(part) = todo.pop() {
+        while let Some((part, by)) = todo.pop() {
             if part == ".." {
                 if !done.pop() {
-                    return Err(outside(&escaping));
+                    return Err(outside(&links, by));
                 }
                 continue;
             }
@@ -185,21 +186,21 @@ impl Workspace {
                 }
                 Err(error) => return Err(error.into()),
             };
-            links += 1;
-            if links > limits::LINKS {
+            if links.len() == limits::LINKS {
                 return Err(Errno::ELOOP.into());
             }
-            escaping = Some((next, target.clone()));
+            let by = Some(links.len());
+            links.push((next, target.clone()));
             let target = if target.is_absolute() {
                 done = PathBuf::new();
                 self.relative(&target).map_err(|cause| match cause {
-                    Cause::Outside => outside(&escaping),
+                    Cause::Outside => outside(&links, by),
                     other => other,
                 })?
             } else {
                 target
             };
-            todo.extend(parts_reversed(&target));
+            todo.extend(parts_reversed(&target, by));
         }
         Ok(done)
     }
@@ -210,7 +211,7 @@ fn is_no_link(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR))
 }
 
-fn parts_reversed(path: &Path) -> Vec<OsString> {
+fn parts_reversed(path: &Path, by: Option<usize>) -> Vec<(OsString, Option<usize>)> {
     let parts = path.components().filter(|part| *part != Component::CurDir);
-    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
+    parts.rev().map(|part| (part.as_os_str().to_owned(), by)).collect()
 }

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod own_folder;
+
 struct Files {
     folder: TempDir,
     workspace: Workspace,
@@ -138,6 +140,8 @@ fn nothing_leads_out() {
     symlink("../secret", files.root().join("relative")).unwrap();
     symlink("../../folder", files.root().join("in/folder")).unwrap();
     symlink("relative", files.root().join("chain")).unwrap();
+    symlink("within/../../secret", files.root().join("past")).unwrap();
+    symlink("in", files.root().join("within")).unwrap();
     symlink("loop", files.root().join("loop")).unwrap();
     symlink("/proc/self/root", files.root().join("magic")).unwrap();
     for path in [
@@ -147,6 +151,8 @@ fn nothing_leads_out() {
         "absolute",
         "relative",
         "chain",
+        "past",
+        "within/../../secret",
         "in/folder/x",
         "magic/x",
     ] {
@@ -167,11 +173,16 @@ fn nothing_leads_out() {
         text(files.read_text("chain")).contains("the link relative leads out of the workspace, to ../secret")
     );
     assert!(text(files.read_text("in/folder/x")).contains("the link in/folder leads out"));
+    // Not the last that was followed: that one stays within.
+    let said = text(files.read_text("past"));
+    assert!(said.contains("the link past leads out of the workspace, to within/../../secret"), "{said}");
+    let said = text(files.read_text("within/../../secret"));
+    assert!(said.ends_with(": the path leads out of the workspace"), "{said}");
     assert!(text(files.read_text("loop")).contains("too many"));
     // Links themselves are in the workspace.
     assert_eq!(files.stat(Path::new("absolute")).unwrap().unwrap().kind, Kind::Link);
     files.rename(Path::new("absolute"), Path::new("other")).unwrap();
-    for link in ["other", "relative", "chain", "in/folder", "loop", "magic"] {
+    for link in ["other", "relative", "chain", "past", "within", "in/folder", "loop", "magic"] {
         files.remove(Path::new(link)).unwrap();
     }
     assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "outside");
@@ -202,53 +213,6 @@ fn links_within_are_followed_also_absolute_ones() {
     assert_eq!(fs::read_to_string(root.join("new/file")).unwrap(), "z");
     files.remove(Path::new("absolute")).unwrap();
     assert_eq!(files.names("real"), ["file", "made"]);
-}
-
-#[test]
-fn the_agents_own_folder_is_not_there() {
-    let files = files();
-    fs::create_dir_all(files.root().join(".pid1/sub")).unwrap();
-    fs::write(files.root().join(".pid1/lock"), "state").unwrap();
-    files.make_folder(Path::new("a/b")).unwrap();
-    symlink("../.pid1", files.root().join("a/link")).unwrap();
-    symlink(files.root().join(".pid1/sub"), files.root().join("absolute")).unwrap();
-    symlink("..", files.root().join("a/up")).unwrap();
-    let places = [".pid1", "a/../.pid1", "a/link", "a/up/.pid1", "./.pid1", ".pid1/sub/..", "absolute/.."];
-    for place in places.map(Path::new) {
-        for path in [place.to_owned(), place.join("lock"), place.join("new/deep")] {
-            assert!(
-                files.stat(&path).unwrap().is_none_or(|found| found.kind == Kind::Link),
-                "{}",
-                path.display()
-            );
-            assert!(
-                files.read_now(&path).is_none() && files.stat_now(&path).is_none_or(|f| f.kind == Kind::Link)
-            );
-            let tries = [
-                text(files.read(&path, 100)),
-                text(files.write(&path, b"x")),
-                text(files.make_folder(&path)),
-                text(files.list(&path)),
-                text(files.sync(&path)),
-                text(files.rename(Path::new("a/b"), &path.join("x"))),
-            ];
-            for said in tries {
-                let refused = said.ends_with("no such file or directory") || said.ends_with("file exists");
-                assert!(refused, "{}: {said:?}", path.display());
-            }
-        }
-    }
-    assert_eq!(files.names(""), ["a", "absolute"]);
-    assert_eq!(files.names("a/up"), ["a", "absolute"]);
-    for path in [".pid1", "a/up/.pid1", "a/link/lock", ".pid1/lock"] {
-        assert!(text(files.remove(Path::new(path))).ends_with("no such file or directory"), "{path}");
-        assert!(text(files.rename(Path::new(path), Path::new("x"))).contains("no such file"), "{path}");
-    }
-    assert_eq!(fs::read_to_string(files.root().join(".pid1/lock")).unwrap(), "state");
-    assert_eq!(fs::read_dir(files.root().join(".pid1")).unwrap().count(), 2);
-    // Elsewhere it is a name like any other.
-    files.put("a/.pid1", "x");
-    assert_eq!(files.names("a"), [".pid1", "b", "link", "up"]);
 }
 
 #[test]
@@ -371,17 +335,6 @@ fn small_files_are_read_at_once_and_what_needs_thought_is_not() {
         assert_eq!(files.read_now(Path::new(path)), None, "{path}");
     }
     assert_eq!(files.stat_now(Path::new(".")).unwrap().kind, Kind::Folder);
-}
-
-#[test]
-fn the_agents_folder_is_not_made_by_others() {
-    let files = files();
-    files.put("folder/file", "x");
-    symlink(".", files.root().join("loop")).unwrap();
-    for path in ["folder/../.pid1", "folder/../.pid1/x", "loop/.pid1", "loop/.pid1/x/y"] {
-        assert!(matches!(files.write(Path::new(path), b"x").unwrap_err().cause, Cause::Hidden), "{path}");
-        assert!(files.make_folder(Path::new(path)).is_err() && !files.root().join(".pid1").exists());
-    }
 }
 
 #[test]
