@@ -13,6 +13,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use hyper::http::Uri;
 use pid1_sdk::limits;
+use pid1_sdk::workspace::HIDDEN;
 
 use crate::agent::state::{default_dir, real_path};
 use crate::auth::{Auth, Secret};
@@ -229,14 +230,14 @@ impl Config {
             }
             None => match default_dir(&root)? {
                 // Whoever serves his home folder, or the whole machine.
-                inside if inside.starts_with(&root) => root.join(".pid1"),
+                inside if inside.starts_with(&root) => root.join(HIDDEN),
                 outside => outside,
             },
         };
-        if state_dir.starts_with(&root) && state_dir != root.join(".pid1") {
+        if state_dir.starts_with(&root) && state_dir != root.join(HIDDEN) {
             bail!(
                 "the state folder {} is inside the workspace {}, where clients could change it: choose another with \
-                 --state-dir (only .pid1 at the top of the workspace is hidden from them)",
+                 --state-dir (only {HIDDEN} at the top of the workspace is hidden from them)",
                 state_dir.display(),
                 root.display()
             );

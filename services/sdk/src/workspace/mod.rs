@@ -1,7 +1,8 @@
 //! The files of the workspace. Every path that a client gives is opened here, and nothing here leaves the root.
 //!
 //! - Paths are relative to the root, or absolute with the root as their beginning. A link that is absolute is followed
-//!   if what it says is below the root. `.pid1` at the root is the agent's own: it is not there for anybody.
+//!   if what it says is below the root. `.pid1` at the root is the agent's own: it is not there for anybody, in capitals
+//!   neither ([`is_hidden`]).
 //! - `stat`, `list`'s entries, `remove` and `rename` mean a link itself; reading and writing mean what it leads to.
 //! - Only regular files are read and written. A pipe or device is not even opened.
 //! - A write is whole or has not happened: the content is gathered in a file without a name beside the target, which
@@ -40,7 +41,7 @@ pub use changed::Moment;
 pub use draft::Draft;
 pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
-pub use names::{from_wire, is_temporary, path_from_wire, to_wire};
+pub use names::{from_wire, is_hidden, is_temporary, path_from_wire, to_wire};
 pub use read::{Entry, Listing};
 
 use crate::limits;

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use super::HIDDEN;
 use crate::limits;
 
 /// Where the characters that stand for bytes begin.
@@ -57,6 +58,12 @@ pub fn from_wire(text: &str) -> OsString {
 pub fn path_from_wire(text: &str) -> Option<PathBuf> {
     // A byte is three of text at most.
     (text.len() <= 3 * limits::PATH_BYTES).then(|| from_wire(text).into())
+}
+
+/// Whether this name, at the root, is that of the agent's own folder, or leads there where the file system makes no
+/// difference between capitals and small letters.
+pub fn is_hidden(name: &OsStr) -> bool {
+    name.eq_ignore_ascii_case(HIDDEN)
 }
 
 /// Whether a file of this name is one that is being written: it is in no listing, and no event tells of it.

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::ReadWriteFlags;
 
 use super::metadata::{Kind, Metadata};
-use super::{HIDDEN, Workspace};
+use super::{Workspace, is_hidden};
 use crate::limits;
 
 /// tmpfs. It does not know of reads that must not wait, and has no need to: its files are in memory.
@@ -66,7 +66,7 @@ impl Workspace {
         let inner = if path.is_absolute() { path.strip_prefix(self.root()).ok()? } else { path };
         let inner = inner.strip_prefix(".").unwrap_or(inner);
         let plain = |part| matches!(part, Component::Normal(_));
-        if !inner.components().all(plain) || inner.starts_with(HIDDEN) {
+        if !inner.components().all(plain) || inner.iter().next().is_some_and(is_hidden) {
             return None;
         }
         Some(if inner == OsStr::new("") { Path::new(".") } else { inner })

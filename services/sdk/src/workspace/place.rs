@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, OFlags, Stat};
 
 use super::error::{Cause, shown};
 use super::metadata::{Kind, identity};
-use super::{HIDDEN, Workspace};
+use super::{HIDDEN, Workspace, is_hidden};
 use crate::limits;
 
 /// A thing in the workspace, or where one could be.
@@ -94,7 +94,7 @@ impl Workspace {
     }
 
     fn enter(&self, path: &Path) -> Result<Place, Cause> {
-        if path.starts_with(HIDDEN) {
+        if path.iter().next().is_some_and(is_hidden) {
             return Err(Cause::Hidden);
         }
         let (parent, name) = match path.components().next_back() {
@@ -129,7 +129,7 @@ impl Workspace {
         let root = identity(&rustix::fs::fstat(self.dir())?);
         let first = identity(&rustix::fs::fstat(dir)?);
         // Also if it is not there: nobody is to make it.
-        if name == HIDDEN && first == root {
+        if is_hidden(name) && first == root {
             return Err(Cause::Hidden);
         }
         let Some(hidden) = look(self.dir(), OsStr::new(HIDDEN))? else { return Ok(()) };

@@ -14,7 +14,7 @@ use super::error::{Cause, FileError};
 use super::metadata::{Kind, Metadata, identity};
 use super::names::is_temporary;
 use super::place::Place;
-use super::{HIDDEN, Result, Workspace};
+use super::{Result, Workspace, is_hidden};
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Iterator for Listing {
                 Err(error) => return Some(Err(FileError::new("readdir", &self.path, error))),
             };
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            let hidden = self.is_root && name == HIDDEN;
+            let hidden = self.is_root && is_hidden(name);
             if name == "." || name == ".." || hidden || is_temporary(name) {
                 continue;
             }

@@ -7,11 +7,24 @@ fn the_agents_own_folder_is_not_there() {
     let files = files();
     fs::create_dir_all(files.root().join(".pid1/sub")).unwrap();
     fs::write(files.root().join(".pid1/lock"), "state").unwrap();
+    // What another file system would take for the same.
+    fs::create_dir(files.root().join(".PID1")).unwrap();
+    fs::write(files.root().join(".PID1/lock"), "state").unwrap();
     files.make_folder(Path::new("a/b")).unwrap();
     symlink("../.pid1", files.root().join("a/link")).unwrap();
     symlink(files.root().join(".pid1/sub"), files.root().join("absolute")).unwrap();
     symlink("..", files.root().join("a/up")).unwrap();
-    let places = [".pid1", "a/../.pid1", "a/link", "a/up/.pid1", "./.pid1", ".pid1/sub/..", "absolute/.."];
+    let places = [
+        ".PID1",
+        "./.Pid1",
+        ".pid1",
+        "a/../.pid1",
+        "a/link",
+        "a/up/.pid1",
+        "./.pid1",
+        ".pid1/sub/..",
+        "absolute/..",
+    ];
     for place in places.map(Path::new) {
         for path in [place.to_owned(), place.join("lock"), place.join("new/deep")] {
             assert!(
@@ -38,7 +51,7 @@ fn the_agents_own_folder_is_not_there() {
     }
     assert_eq!(files.names(""), ["a", "absolute"]);
     assert_eq!(files.names("a/up"), ["a", "absolute"]);
-    for path in [".pid1", "a/up/.pid1", "a/link/lock", ".pid1/lock"] {
+    for path in [".pid1", ".PID1", "a/up/.pid1", "a/up/.PID1", "a/link/lock", ".pid1/lock", ".PID1/lock"] {
         assert!(text(files.remove(Path::new(path))).ends_with("no such file or directory"), "{path}");
         assert!(text(files.rename(Path::new(path), Path::new("x"))).contains("no such file"), "{path}");
     }
