@@ -333,8 +333,9 @@ pub const LINKS: usize = 40;
 /// thread.
 pub const INLINE_READ_BYTES: usize = 64 * KIB;
 
-/// Replacements of files that may go on at once, as long as no two are of one file. Each takes microseconds.
-pub const COMMIT_LOCKS: usize = 64;
+/// How long a change of a file waits for another one of the same file. Each takes microseconds, but for a large file that
+/// is rewritten in place; and who waits has one of the [`FILE_WORKERS`] threads meanwhile.
+pub const COMMIT_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest name of a lock that holds off snapshots.
 pub const LOCK_NAME_BYTES: usize = 256;

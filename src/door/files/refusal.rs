@@ -65,7 +65,7 @@ fn status_of(cause: &Cause, reads: bool) -> StatusCode {
         Cause::System(errno) => *errno,
         Cause::Hidden => return StatusCode::NOT_FOUND,
         Cause::Outside | Cause::Link { .. } | Cause::Special | Cause::Root => return StatusCode::FORBIDDEN,
-        Cause::IntoItself => return StatusCode::CONFLICT,
+        Cause::IntoItself | Cause::Busy => return StatusCode::CONFLICT,
         Cause::TooMuch { .. } => return StatusCode::PAYLOAD_TOO_LARGE,
         _ => return StatusCode::INTERNAL_SERVER_ERROR,
     };

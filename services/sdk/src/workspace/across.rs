@@ -39,8 +39,7 @@ impl Workspace {
                 if self.fsync() {
                     rustix::fs::syncfs(rustix::fs::openat(&target.dir, ".", FOLDER, Mode::empty())?)?;
                 }
-                let folder = identity(&rustix::fs::fstat(&target.dir)?);
-                let _turn = self.commit_turn(folder, target.name.as_bytes());
+                let _turn = self.commit_turn(&target.dir, &target.name)?;
                 let copied =
                     Place { dir: target.dir.try_clone()?, name: temporary.clone().into(), stat: None };
                 Ok(rename_to(&copied, &target, replace)?)

@@ -1,7 +1,6 @@
 //! Changing what there is: new folders, new names, and what is on disk.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use cap_std::fs::Dir;
@@ -9,7 +8,7 @@ use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use super::error::{Cause, FileError};
-use super::metadata::{Kind, identity};
+use super::metadata::Kind;
 use super::place::Place;
 use super::read::open_regular;
 use super::{Result, Workspace};
@@ -59,13 +58,13 @@ impl Workspace {
             let (source, stat) = self.place(from)?.named()?.existing()?;
             let target = self.place(to)?.named()?;
             // Whoever is about to replace what has that name has seen it.
-            let folder = identity(&rustix::fs::fstat(&target.dir)?);
-            let _turn = self.commit_turn(folder, target.name.as_bytes());
+            let turn = self.commit_turn(&target.dir, &target.name)?;
             rename_to(&source, &target, replace).map_err(|error| match Cause::from(error) {
                 Cause::System(Errno::EINVAL) if Kind::of(&stat) == Kind::Folder => Cause::IntoItself,
                 Cause::System(Errno::ENOTEMPTY) => Errno::EEXIST.into(),
                 other => other,
             })?;
+            drop(turn);
             if self.fsync() {
                 sync_folder(&target.dir)?;
                 sync_folder(&source.dir)?;

@@ -12,7 +12,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
@@ -148,34 +147,37 @@ impl Draft {
         } else {
             make_folders(&self.dir, &self.missing, fsync)?
         };
-        let workspace = self.workspace.clone();
-        let _turn = workspace.commit_turn(identity(&rustix::fs::fstat(&folder)?), self.name.as_bytes());
-        for _ in 0..RACES {
-            match self.put(&folder, &mut check, fsync) {
-                Err(Cause::System(Errno::EEXIST)) => {}
-                done => return done,
-            }
+        // Before its turn, because it may take long; what its new place adds comes afterwards.
+        if fsync && !self.elsewhere {
+            self.content.sync_all()?;
         }
-        Err(Errno::EEXIST.into())
+        let workspace = self.workspace.clone();
+        let turn = workspace.commit_turn(&folder, &self.name)?;
+        let mut attempts = (0..RACES).map(|_| self.put(&folder, &mut check));
+        let put = attempts.find(|put| !matches!(put, Err(Cause::System(Errno::EEXIST))));
+        let (rewritten, metadata) = put.unwrap_or(Err(Errno::EEXIST.into()))?;
+        drop(turn);
+        if fsync {
+            rewritten.as_ref().unwrap_or(&self.content).sync_all()?;
+            sync_folder(&folder)?;
+        }
+        Ok(metadata)
     }
 
-    /// One attempt. It fails with EEXIST if there was nothing and then something.
+    /// One attempt: what there is then, and the file itself if it was rewritten. It fails with EEXIST if there was nothing
+    /// and then something.
     fn put(
         &mut self,
         folder: &Dir,
         check: &mut impl FnMut(Option<&Metadata>) -> std::result::Result<(), String>,
-        fsync: bool,
-    ) -> Result<Metadata, Cause> {
+    ) -> Result<(Option<File>, Metadata), Cause> {
         let old = look(folder, &self.name)?;
         check(old.as_ref().map(Metadata::of).as_ref()).map_err(Cause::Refused)?;
         may_be_written(folder, &self.name, old.as_ref())?;
         let in_place = self.elsewhere || !self.keep_attributes(old.as_ref())?;
         if in_place {
             let old = old.ok_or(Errno::EACCES)?;
-            return rewrite(&mut self.content, folder, &self.name, &old, fsync);
-        }
-        if fsync {
-            self.content.sync_all()?;
+            return rewrite(&mut self.content, folder, &self.name, &old);
         }
         match replace(
             &self.workspace,
@@ -189,14 +191,11 @@ impl Draft {
             Ok(()) => {}
             Err(error @ (Errno::EBUSY | Errno::EPERM | Errno::EACCES | Errno::EXDEV)) => {
                 let Some(old) = old else { return Err(error.into()) };
-                return rewrite(&mut self.content, folder, &self.name, &old, fsync);
+                return rewrite(&mut self.content, folder, &self.name, &old);
             }
             Err(error) => return Err(error.into()),
         }
-        if fsync {
-            sync_folder(folder)?;
-        }
-        Ok(Metadata::of(&rustix::fs::fstat(&self.content)?))
+        Ok((None, Metadata::of(&rustix::fs::fstat(&self.content)?)))
     }
 
     /// Gives the content the owner and permissions of what it replaces. False if it may not.
@@ -277,8 +276,7 @@ fn rewrite(
     folder: &Dir,
     name: &OsStr,
     old: &Stat,
-    fsync: bool,
-) -> Result<Metadata, Cause> {
+) -> Result<(Option<File>, Metadata), Cause> {
     let found =
         rustix::fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     if identity(&rustix::fs::fstat(&found)?) != identity(old) {
@@ -296,8 +294,6 @@ fn rewrite(
     content.rewind()?;
     io::copy(content, &mut file)?;
     file.set_len(size_bytes)?;
-    if fsync {
-        file.sync_all()?;
-    }
-    Ok(Metadata::of(&rustix::fs::fstat(&file)?))
+    let metadata = Metadata::of(&rustix::fs::fstat(&file)?);
+    Ok((Some(file), metadata))
 }

@@ -49,6 +49,9 @@ pub enum Cause {
     /// A folder cannot become a part of itself.
     #[error("a folder cannot be moved into itself")]
     IntoItself,
+    /// Somebody else replaces the same thing, and that takes long.
+    #[error("somebody else is writing it right now, which takes long: try again in a moment")]
+    Busy,
     /// More than is given in one piece.
     #[error("{what}, which is more than the {limit} that are given at once")]
     TooMuch {

@@ -25,12 +25,14 @@ mod read;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod turn;
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -43,6 +45,7 @@ pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
 pub use names::{from_wire, is_hidden, is_temporary, path_from_wire, to_wire};
 pub use read::{Entry, Listing};
+use turn::{Turn, Turns};
 
 use crate::limits;
 
@@ -75,8 +78,7 @@ struct Inner {
     /// How what is cached is read without waiting, if that is possible.
     quick: Option<ReadWriteFlags>,
     /// From the check of what is there to its replacement, among those who write through the agent.
-    commits: Vec<Mutex<()>>,
-    hasher: RandomState,
+    commits: Turns,
     temporaries: AtomicU64,
     memory: Arc<Semaphore>,
 }
@@ -89,15 +91,12 @@ impl Workspace {
     pub fn open(config: WorkspaceConfig) -> io::Result<Workspace> {
         let dir = Dir::open_ambient_dir(&config.root, ambient_authority())?;
         let quick = now::how(&dir);
-        let hasher = RandomState::new();
-        let temporaries = AtomicU64::new(hasher.hash_one(std::process::id()));
-        let commits = (0..limits::COMMIT_LOCKS).map(|_| Mutex::default()).collect();
+        let temporaries = AtomicU64::new(RandomState::new().hash_one(std::process::id()));
         Ok(Workspace(Arc::new(Inner {
             config,
             dir,
             quick,
-            commits,
-            hasher,
+            commits: Turns::default(),
             temporaries,
             memory: Arc::new(Semaphore::new(limits::LARGE_FILES_BYTES)),
         })))
@@ -131,13 +130,8 @@ impl Workspace {
         names::temporary(self.0.temporaries.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Held while a file of this identity and name is replaced.
-    fn commit_turn(&self, folder: (u64, u64), name: &[u8]) -> MutexGuard<'_, ()> {
-        let mut hasher = self.0.hasher.build_hasher();
-        hasher.write_u64(folder.0);
-        hasher.write_u64(folder.1);
-        hasher.write(name);
-        let turn = usize::try_from(hasher.finish() % limits::COMMIT_LOCKS as u64).unwrap_or(0);
-        self.0.commits[turn].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held while what has this name in that folder is replaced.
+    fn commit_turn(&self, folder: &Dir, name: &OsStr) -> Result<Turn<'_>, Cause> {
+        self.0.commits.take(metadata::identity(&rustix::fs::fstat(folder)?), name)
     }
 }

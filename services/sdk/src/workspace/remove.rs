@@ -44,12 +44,13 @@ impl Workspace {
     ) -> Result<()> {
         let remove = || {
             let place = self.place(path)?.named()?;
-            let turn = self.commit_turn(identity(&rustix::fs::fstat(&place.dir)?), place.name.as_bytes());
+            let turn = self.commit_turn(&place.dir, &place.name)?;
             let stat = look(&place.dir, &place.name)?.ok_or(Errno::ENOENT)?;
             check(&Metadata::of(&stat)).map_err(Cause::Refused)?;
             // A folder may take long, and nobody writes a file over one.
-            let _turn = (Kind::of(&stat) != Kind::Folder).then_some(turn);
+            let turn = (Kind::of(&stat) != Kind::Folder).then_some(turn);
             remove_at(&place.dir, &place.name, Kind::of(&stat))?;
+            drop(turn);
             if self.fsync() {
                 sync_folder(&place.dir)?;
             }
