@@ -23,10 +23,8 @@ pub const TOKEN_MIN_CHARS: usize = 16;
 /// What a token grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Who it is and what they may do.
+    /// Who it is, what they may do, and until when.
     pub identity: Identity,
-    /// When it ends, for sessions that are open then too; `None` for a shared secret.
-    pub expires: Option<SystemTime>,
     /// Good only where programs cannot reach the network.
     pub restrict_network: bool,
 }
@@ -82,7 +80,7 @@ impl Auth {
         let is_secret = |secret: &Secret| bool::from(token.as_bytes().ct_eq(secret.0.as_bytes()));
         if self.secret.as_ref().is_some_and(is_secret) {
             let identity = Identity::anonymous(Role::Owner);
-            return Ok(Admission { identity, expires: None, restrict_network: false });
+            return Ok(Admission { identity, restrict_network: false });
         }
         if token.starts_with(paseto::HEADER) {
             let keys = self.paseto.as_ref();

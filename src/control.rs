@@ -74,7 +74,11 @@ fn simple(session: &mut Session, body: Body) -> Result<Body> {
         Body::Metrics(_) => return Ok(Body::Metrics(metrics::all(&session.router, &session.sessions))),
         Body::FileAuthReq(request) => {
             let engine = session.router.engine();
-            return Ok(Body::FileAuthRes(engine.file_urls().answer(engine.root(), request, role)));
+            return Ok(Body::FileAuthRes(engine.file_urls().answer(
+                engine.root(),
+                request,
+                &session.identity,
+            )));
         }
         Body::Toast(toast) => toast_all(session, &toast.text)?,
         other => return Err(Error::Unsupported(other.name())),
@@ -102,7 +106,7 @@ fn greet(session: &mut Session, hello: Hello) {
     if session.identity.name.is_empty() && !hello.username.is_empty() {
         let known = &session.identity;
         let name = printable(&hello.username).chars().take(limits::DISPLAY_NAME_CHARS).collect();
-        session.identity = Identity { user_id: known.user_id, name, role: known.role }.into();
+        session.identity = Identity { name, ..Identity::clone(known) }.into();
     }
 }
 

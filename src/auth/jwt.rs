@@ -136,8 +136,8 @@ fn admit(claims: Claims, now: SystemTime) -> Result<Admission, Refused> {
         Some(role) => role.parse().map_err(|error| Refused::new(format!("{error}")))?,
     };
     let name = pid1_sdk::error::printable(&claims.name).chars().take(limits::DISPLAY_NAME_CHARS).collect();
-    let identity = Identity { user_id: claims.user_id, name, role };
-    Ok(Admission { identity, expires: Some(expires), restrict_network: false })
+    let identity = Identity { user_id: claims.user_id, name, role, expires: Some(expires) };
+    Ok(Admission { identity, restrict_network: false })
 }
 
 /// Signs a token.

@@ -196,6 +196,7 @@ async fn run(
     // No wait from here to `boot`: what is told to all sessions must not come before that.
     let entry = doors.sessions.enter(id, outbox.clone());
     let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
+    let expires = admission.identity.expires;
     let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth, census);
     info!("session begins");
     boot(&session, doors.config.moved_to.as_deref());
@@ -204,7 +205,7 @@ async fn run(
     let why = tokio::select! {
         why = read(&mut frames, &mut session, &activity) => why,
         () = silence => "the client is silent: it is gone".to_owned(),
-        () = expiry(admission.expires) => {
+        () = expiry(expires) => {
             // Clients come back at once, with a new token if they can get one.
             end(&mut frames, &outbox, CLOSE_POLICY, "the token has expired").await
         }

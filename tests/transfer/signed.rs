@@ -98,7 +98,15 @@ async fn a_url_leads_nowhere_that_its_maker_may_not_go() {
     assert_eq!(get(&agent, &url, &[NO_TOKEN]).await.status, 404);
     std::os::unix::fs::symlink("/etc/passwd", agent.root().join("file")).unwrap();
     assert_eq!(get(&agent, &url, &[NO_TOKEN]).await.status, 403);
-    // Nor does one outlive its agent.
+    // None outlives its maker's token.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let mut guest = agent.client_as(&keys.jwt(&["--role", "viewer", "--ttl", "60s"])).await;
+    let files = guest.open("files", "").await;
+    for channel in [0, files] {
+        let expire = sign(&mut guest, channel, "file", FileAuthMethod::Get).await.expire;
+        assert!(expire > now && expire <= now + 65, "{expire} at {now}");
+    }
+    // Nor its agent.
     let absolute = agent.root().canonicalize().unwrap().join("new");
     let url = sign(&mut editor, 0, absolute.to_str().unwrap(), FileAuthMethod::Put).await.url;
     assert!(url.starts_with("/files/new?"), "{url}");

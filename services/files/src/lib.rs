@@ -67,12 +67,9 @@ impl Service for Files {
 
     async fn command(&mut self, ch: &mut Channel<()>, from: &Member, body: Body) -> Result<Reply> {
         if let Body::FileAuthReq(request) = body {
-            let (engine, role) = (ch.engine(), from.identity().role);
-            return Ok(Reply::now(Body::FileAuthRes(engine.file_urls().answer(
-                engine.root(),
-                request,
-                role,
-            ))));
+            let engine = ch.engine();
+            let answer = engine.file_urls().answer(engine.root(), request, from.identity());
+            return Ok(Reply::now(Body::FileAuthRes(answer)));
         }
         let job = match body {
             Body::CheckChanges(_) => {

@@ -1,8 +1,8 @@
 //! URLs of files that carry their own permission, for whoever cannot show a token: a page's image, a download, an upload
 //! from elsewhere.
 //!
-//! Such a URL is good for one method on one path, for a while, with the role of whoever asked for it. That is checked when
-//! it is used, and so are the path and what the role may do then. The key is made at each start of the agent, so none
+//! Such a URL is good for one method on one path, for a while and no longer than the token of whoever asked for it, with
+//! his role. That is checked when it is used, and so are the path and what the role may do then. The key is made at each start of the agent, so none
 //! outlives it. It has no host: an agent does not know by what name, or through which proxy, its clients reach it.
 
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::Sha256;
 
 use crate::api::{File, FileAuthMethod, FileAuthReq, FileAuthRes};
-use crate::identity::{Right, Role};
+use crate::identity::{Identity, Right, Role};
 use crate::limits;
 use crate::workspace::path_from_wire;
 
@@ -52,13 +52,15 @@ impl FileUrls {
         FileUrls { key }
     }
 
-    /// Answers a `fileAuthReq` of somebody with this role, for the workspace at `root`. What cannot be signed has its
-    /// reason in the answer.
-    pub fn answer(&self, root: &Path, request: FileAuthReq, role: Role) -> FileAuthRes {
+    /// Answers a `fileAuthReq` of `asker`, for the workspace at `root`. What cannot be signed has its reason in the
+    /// answer.
+    pub fn answer(&self, root: &Path, request: FileAuthReq, asker: &Identity) -> FileAuthRes {
+        let role = asker.role;
         let (method, known) = (request.method(), FileAuthMethod::try_from(request.method).is_ok());
         let file = File { path: request.file.map(|file| file.path).unwrap_or_default(), ..File::default() };
         let path = path_from_wire(&file.path);
-        let expires = SystemTime::now() + limits::FILE_URL_LIFETIME;
+        let longest = SystemTime::now() + limits::FILE_URL_LIFETIME;
+        let expires = asker.expires.map_or(longest, |end| end.min(longest));
         let signed = match right_of(method) {
             // It would be taken for the first of them.
             _ if !known => Err("URLs are signed for GET, HEAD, PUT and DELETE".to_owned()),
@@ -183,7 +185,8 @@ mod tests {
 
     fn ask(urls: &FileUrls, path: &str, method: FileAuthMethod, role: Role) -> FileAuthRes {
         let file = Some(File { path: path.to_owned(), ..File::default() });
-        urls.answer(Path::new("/home/me"), FileAuthReq { file, method: method.into() }, role)
+        let asker = Identity::anonymous(role);
+        urls.answer(Path::new("/home/me"), FileAuthReq { file, method: method.into() }, &asker)
     }
 
     #[test]
@@ -221,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn a_url_ends_with_the_token_of_whoever_asked() {
+        let urls = FileUrls::new([7; 32]);
+        for (left, lifetime) in [
+            (Duration::from_secs(60), Duration::from_secs(60)),
+            (limits::FILE_URL_LIFETIME * 2, limits::FILE_URL_LIFETIME),
+        ] {
+            let now = SystemTime::now();
+            let asker = Identity { expires: Some(now + left), ..Identity::anonymous(Role::Viewer) };
+            let answer = urls.answer(Path::new("/"), FileAuthReq::default(), &asker);
+            let latest = seconds(now + lifetime);
+            assert!((latest..latest + 30).contains(&answer.expire.cast_unsigned()), "{answer:?}");
+            let query = answer.url.split_once('?').unwrap().1;
+            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(answer.expire.cast_unsigned());
+            assert_eq!(urls.check("GET", Path::new(""), query, end), Some(Err(Invalid::Expired)));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_signed_says_why() {
         let urls = FileUrls::new([7; 32]);
         for (path, method, role, why) in [
@@ -233,7 +254,8 @@ mod tests {
             assert!(answer.error.contains(why), "{path}: {answer:?}");
             assert_eq!((answer.url.as_str(), answer.expire), ("", 0));
         }
-        let unknown = urls.answer(Path::new("/"), FileAuthReq { file: None, method: 9 }, Role::Owner);
+        let owner = Identity::anonymous(Role::Owner);
+        let unknown = urls.answer(Path::new("/"), FileAuthReq { file: None, method: 9 }, &owner);
         assert!(unknown.url.is_empty() && unknown.error.contains("GET, HEAD"), "{unknown:?}");
         for (path, url) in
             [("./a//b", "/files/a/b?"), ("", "/files/?"), ("/home/me", "/files/?"), ("a/", "/files/a/?")]

@@ -5,6 +5,7 @@
 //! actor loop checks it before the service sees the command.
 
 use std::fmt;
+use std::time::SystemTime;
 
 /// One connected client. Ids start at 2, because the protocol keeps 0 for "everybody" and 1 for the container
 /// manager; they are never used twice in the life of an agent.
@@ -123,12 +124,14 @@ pub struct Identity {
     pub name: String,
     /// What this session may do.
     pub role: Role,
+    /// When its token ends, and with it the session and whatever else the token is used for. A shared secret has no end.
+    pub expires: Option<SystemTime>,
 }
 
 impl Identity {
     /// An identity without a name: what a shared secret gives.
     pub fn anonymous(role: Role) -> Self {
-        Identity { user_id: 0, name: String::new(), role }
+        Identity { user_id: 0, name: String::new(), role, expires: None }
     }
 }
 

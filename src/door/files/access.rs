@@ -58,7 +58,7 @@ fn by_token(doors: &Doors, head: &request::Parts) -> Result<(Role, Option<System
             "this token is good only where programs cannot reach the network, and here they can",
         ));
     }
-    Ok((admission.identity.role, admission.expires))
+    Ok((admission.identity.role, admission.identity.expires))
 }
 
 fn by_url(doors: &Doors, head: &request::Parts, wanted: Option<&Wanted>) -> Result<Role, Refusal> {
