@@ -89,6 +89,7 @@ fn errors_have_the_words_that_clients_look_for() {
     let files = files();
     files.put("file", "x");
     files.put("folder/inner", "x");
+    symlink("none", files.root().join("dangling")).unwrap();
     let path = Path::new;
     let table = [
         (text(files.read_text("none")), "open none: no such file or directory"),
@@ -114,6 +115,9 @@ fn errors_have_the_words_that_clients_look_for() {
             "rename folder folder/sub: a folder cannot be moved into itself",
         ),
         (text(files.sync(path("none"))), "sync none: no such file or directory"),
+        (text(files.sync(path("none/x"))), "sync none/x: no such file or directory"),
+        (text(files.sync(path("file/x"))), "sync file/x: not a directory"),
+        (text(files.sync(path("dangling"))), "sync dangling: no such file or directory"),
         (
             text(files.read(path("file"), 0)),
             "read file: it holds 1 bytes, which is more than the 0 that are given at once",
