@@ -198,7 +198,9 @@ impl Doors {
             .header_read_timeout(self.config.head_timeout)
             .max_header_size(HEAD_BYTES)
             .max_buf_size(BODY_READ_BYTES)
-            .half_close(false)
+            // Who has asked all that he wants to may say so, and still gets his answer. One who is gone is noticed when
+            // something is sent to him, or when his body does not come.
+            .half_close(true)
             .serve_connection(TokioIo::new(line), service)
             .with_upgrades();
         let mut serving: Serving = Box::pin(serving);

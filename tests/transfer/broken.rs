@@ -97,6 +97,42 @@ async fn a_slow_upload_that_moves_lives() {
     assert_eq!(upload.end().await.status, 201);
 }
 
+/// `nc -N` and others say that they have asked all they want to, and then wait. Who has gone is noticed all the same.
+#[tokio::test]
+async fn who_has_asked_all_he_wants_to_is_answered() {
+    let agent = Agent::start().await;
+    let content = vec![b'x'; 8 << 20];
+    fs::write(agent.root().join("file"), &content).unwrap();
+    fs::File::create(agent.root().join("large")).unwrap().set_len(1 << 30).unwrap();
+    let descriptors = agent.descriptors();
+    let stay = ("Connection", "");
+    let upload = head(&agent, "PUT", "/files/new", &[stay, ("Content-Length", "4")]);
+    for (request, status, body) in [
+        (head(&agent, "GET", "/files/file", &[stay]), 200, content.as_slice()),
+        (head(&agent, "GET", "/healthz", &[stay]), 200, b"ok\n"),
+        (upload.clone() + "abcd", 201, b""),
+        (upload + "ab", 400, b""),
+        (String::new(), 0, b""),
+    ] {
+        let mut stream = Raw::dial(&agent).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        within("the end", SOON, stream.read_to_end(&mut all)).await.unwrap();
+        match Reply::parse(&all) {
+            Some(reply) if status < 400 => assert!((reply.status, reply.body.as_slice()) == (status, body)),
+            Some(reply) => assert_eq!(reply.status, status),
+            None => assert!(status == 0 || status == 400, "{request}"),
+        }
+    }
+    assert_eq!(fs::read_to_string(agent.root().join("new")).unwrap(), "abcd");
+    let mut stream = Raw::dial(&agent).await;
+    stream.write_all(head(&agent, "GET", "/files/large", &[stay]).as_bytes()).await.unwrap();
+    within("it begins", SOON, stream.read_exact(&mut [0; 100])).await.unwrap();
+    drop(stream);
+    eventually("nobody is left", SOON, || agent.descriptors() <= descriptors).await;
+}
+
 /// Who takes nothing does not hold a file and a turn for ever.
 #[tokio::test]
 async fn a_download_that_stands_still_is_given_up() {
