@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::init::sys;
+
 /// How long a client may go on sending what nobody reads any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -28,8 +30,10 @@ pub(crate) struct Line {
     stream: Option<TcpStream>,
     moved: Arc<AtomicBool>,
     stall_timeout: Duration,
-    /// Since nothing can be sent, until it is given up.
+    /// Since nothing can be sent, or anything has arrived, until it is given up.
     stalled: Deadline,
+    /// What had not arrived then.
+    unarrived_bytes: usize,
     /// Since the last was said.
     farewell: Deadline,
     discarded_bytes: usize,
@@ -43,6 +47,7 @@ impl Line {
             moved,
             stall_timeout,
             stalled: Deadline::default(),
+            unarrived_bytes: 0,
             farewell: Deadline::default(),
             discarded_bytes: 0,
         }
@@ -63,14 +68,31 @@ impl Line {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// What came of trying to send; an error if nothing has come of it for too long.
+    /// What came of trying to send; an error if the client has taken nothing for too long.
     fn bounded<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
             self.stalled.armed = false;
-        } else if self.stalled.poll(cx, self.stall_timeout).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+            return done;
         }
-        done
+        if !self.stalled.armed {
+            self.unarrived_bytes = self.look_at_unarrived();
+        }
+        while self.stalled.poll(cx, self.stall_timeout).is_ready() {
+            // The kernel says that there is room only when a third of its buffer is free, which may be a megabyte.
+            let unarrived_bytes = self.look_at_unarrived();
+            if unarrived_bytes >= self.unarrived_bytes {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+            }
+            self.unarrived_bytes = unarrived_bytes;
+            self.stalled.armed = false;
+        }
+        Poll::Pending
+    }
+
+    /// Where that cannot be told, nothing has arrived.
+    fn look_at_unarrived(&self) -> usize {
+        let known = self.stream.as_ref().and_then(|stream| sys::unarrived_bytes(stream).ok());
+        known.unwrap_or(usize::MAX)
     }
 }
 

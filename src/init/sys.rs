@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "calls without a safe wrapper, one line each")]
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Makes the calling thread one that does not interrupt others when it wakes up (SCHED_BATCH); its share of the CPU
 /// stays. What a terminal's program writes a line at a time then gathers until somebody looks, instead of waking us
@@ -20,6 +21,14 @@ pub(crate) fn wake_patiently() -> io::Result<()> {
 pub(crate) fn give_back_memory() {
     // SAFETY: it touches free memory only, under the allocator's own locks.
     let _ = unsafe { libc::malloc_trim(0) };
+}
+
+/// What was written to a TCP socket and has not arrived: not sent, or not acknowledged by the other side's system.
+pub(crate) fn unarrived_bytes(socket: impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the pointer is to a whole int that outlives the call, as this request wants it.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl Raw {
         Self::dial_with(agent, None).await.unwrap()
     }
 
+    /// The same for who holds little that he has not read.
+    pub async fn dial_narrow(agent: &Agent) -> TcpStream {
+        Self::dial_with(agent, Some(4 << 10)).await.unwrap()
+    }
+
     async fn dial_with(agent: &Agent, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if let Some(bytes) = receive_buffer_bytes {
@@ -71,7 +76,7 @@ impl Raw {
 
     /// As [`narrow`](Raw::narrow), with a token of its own.
     pub async fn narrow_as(agent: &Agent, token: &str) -> Raw {
-        let stream = Self::dial_with(agent, Some(4 << 10)).await.unwrap();
+        let stream = Self::dial_narrow(agent).await;
         Self::ready(Self::upgrade(stream, agent, token).await).await
     }
 

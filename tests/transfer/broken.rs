@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Reply, head, put};
-use crate::support::{Agent, Raw, SOON, eventually, within};
+use crate::support::{Agent, LATE, Raw, SOON, eventually, within};
 
 /// An upload of which the test says when what comes.
 pub struct Upload(TcpStream);
@@ -92,9 +93,30 @@ async fn a_slow_upload_that_moves_lives() {
     for _ in 0..30 {
         upload.send(b"x").await;
         // The pace of the upload: three seconds in all.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(upload.end().await.status, 201);
+}
+
+/// Far slower than by the third of a send buffer that the kernel waits for before it calls a socket writable.
+#[tokio::test]
+async fn a_slow_download_that_moves_lives() {
+    let agent = Agent::with(&["--transfer-timeout", "1"]).await;
+    let content: Vec<u8> = (0..16 << 20).map(|at: u32| (at >> 10) as u8).collect();
+    fs::write(agent.root().join("file"), &content).unwrap();
+    let mut stream = Raw::dial_narrow(&agent).await;
+    stream.write_all(head(&agent, "GET", "/files/file", &[]).as_bytes()).await.unwrap();
+    let (mut all, mut piece) = (Vec::new(), [0; 4 << 10]);
+    // The pace of the download: five seconds, and then as fast as it goes.
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..100 {
+        tick.tick().await;
+        let read = within("some of it", SOON, stream.read(&mut piece)).await.unwrap();
+        all.extend(&piece[..read]);
+    }
+    let _ = within("all of it", LATE, stream.read_to_end(&mut all)).await;
+    let reply = Reply::parse(&all).unwrap();
+    assert!(reply.body == content, "{} of {} bytes came", reply.body.len(), content.len());
 }
 
 /// `nc -N` and others say that they have asked all they want to, and then wait. Who has gone is noticed all the same.
