@@ -9,6 +9,7 @@ mod lifetime;
 pub mod paseto;
 mod repl_token;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
 use pid1_sdk::{Identity, Role};
@@ -38,6 +39,8 @@ pub struct Auth {
     pub paseto: Option<Paseto>,
     /// Keys of JWTs.
     pub jwt: Option<Jwt>,
+    /// Makes [`Identity::client`], with a key that nobody knows.
+    pub clients: RandomState,
 }
 
 /// The token is not accepted. The client is told just that.
@@ -73,7 +76,9 @@ impl std::fmt::Debug for Secret {
 impl Auth {
     /// Who shows `token`. Takes equally long for every wrong secret of one length.
     pub fn identify(&self, token: &str) -> Result<Admission, Refused> {
-        self.identify_at(token, SystemTime::now())
+        let mut admission = self.identify_at(token, SystemTime::now())?;
+        admission.identity.client = self.client(&admission.identity, token);
+        Ok(admission)
     }
 
     fn identify_at(&self, token: &str, now: SystemTime) -> Result<Admission, Refused> {
@@ -94,6 +99,15 @@ impl Auth {
             None if token.starts_with("ey") => Err(Refused::new("no key for JWTs is configured")),
             _ if token.is_empty() => Err(Refused::new("no token was shown")),
             _ => Err(Refused::new("it is neither the shared secret nor a signed token of a known kind")),
+        }
+    }
+
+    /// Not by the role, and by the name only where there is no number: whoever has several of these is still one.
+    fn client(&self, identity: &Identity, token: &str) -> u64 {
+        match (identity.user_id, identity.name.as_str()) {
+            (0, "") => self.clients.hash_one(("token", token)),
+            (0, name) => self.clients.hash_one(("name", name)),
+            (number, _) => self.clients.hash_one(("number", number)),
         }
     }
 }
@@ -119,6 +133,25 @@ mod tests {
             assert!(auth.identify(wrong).is_err(), "{wrong:?}");
         }
         assert!(!format!("{auth:?}").contains("0123"));
+    }
+
+    #[test]
+    fn tokens_of_one_person_are_one_client() {
+        let auth = Auth::default();
+        let of = |user_id, name: &str, role, token: &str| {
+            auth.client(&Identity { user_id, name: name.into(), ..Identity::anonymous(role) }, token)
+        };
+        let all = [
+            of(7, "ada", Role::Viewer, "a"),
+            of(0, "ada", Role::Viewer, "a"),
+            of(0, "", Role::Viewer, "ada"),
+            of(0, "", Role::Viewer, "b"),
+            of(8, "ada", Role::Viewer, "a"),
+        ];
+        assert_eq!(std::collections::HashSet::from(all).len(), all.len());
+        assert_eq!(all[0], of(7, "Ada", Role::Editor, "b"));
+        assert_eq!(all[1], of(0, "ada", Role::Editor, "b"));
+        assert_eq!(all[2], of(0, "", Role::Owner, "ada"));
     }
 
     #[test]

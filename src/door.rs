@@ -32,6 +32,7 @@ use crate::auth::Auth;
 use crate::init::sys;
 use crate::router::Router;
 use crate::sessions::Sessions;
+use files::Turns;
 pub use guard::Guard;
 use line::Line;
 use network::Network;
@@ -103,8 +104,7 @@ pub struct Doors {
     pub(crate) network: Network,
     /// In units of KiB.
     pub(crate) incoming_budget: Arc<Semaphore>,
-    /// Turns of requests for files.
-    pub(crate) transfers: Arc<Semaphore>,
+    pub(crate) transfers: Turns,
     strangers: Strangers,
     ready: AtomicBool,
 }
@@ -121,7 +121,7 @@ impl Doors {
             router,
             census: Arc::default(),
             incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
-            transfers: Arc::new(Semaphore::new(limits::TRANSFERS)),
+            transfers: Turns::new(),
             sessions: Sessions::new(),
             strangers: Strangers::new(),
             ready: AtomicBool::new(true),

@@ -65,6 +65,7 @@ impl Tokens {
                 role: Role::Editor,
             }),
             jwt: Some(Jwt::new(&public, Some(&shared), "box".into())),
+            ..Auth::default()
         };
         let repl = |key: &SecretKey, grant| paseto::mint(key, grant).expect("it can be signed");
         let jwt = |key: SigningKey, claims: Claims| jwt::mint(&key, &claims).expect("it can be signed");

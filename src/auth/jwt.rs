@@ -136,7 +136,7 @@ fn admit(claims: Claims, now: SystemTime) -> Result<Admission, Refused> {
         Some(role) => role.parse().map_err(|error| Refused::new(format!("{error}")))?,
     };
     let name = pid1_sdk::error::printable(&claims.name).chars().take(limits::DISPLAY_NAME_CHARS).collect();
-    let identity = Identity { user_id: claims.user_id, name, role, expires: Some(expires) };
+    let identity = Identity { user_id: claims.user_id, name, role, expires: Some(expires), client: 0 };
     Ok(Admission { identity, restrict_network: false })
 }
 

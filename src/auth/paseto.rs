@@ -79,7 +79,13 @@ impl Paseto {
         let name =
             pid1_sdk::error::printable(&bearer_name).chars().take(limits::DISPLAY_NAME_CHARS).collect();
         Ok(Admission {
-            identity: Identity { user_id: bearer_id, name, role: self.role, expires: Some(expires) },
+            identity: Identity {
+                user_id: bearer_id,
+                name,
+                role: self.role,
+                expires: Some(expires),
+                client: 0,
+            },
             restrict_network: token.resource_limits.is_some_and(|limits| limits.restrict_network),
         })
     }

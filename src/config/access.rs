@@ -189,7 +189,8 @@ impl AccessArgs {
             ),
             _ => None,
         };
-        Ok((Auth { secret: chosen.or_else(|| generated.clone()), paseto, jwt }, generated))
+        let secret = chosen.or_else(|| generated.clone());
+        Ok((Auth { secret, paseto, jwt, ..Auth::default() }, generated))
     }
 }
 

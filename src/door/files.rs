@@ -15,24 +15,26 @@ mod path;
 mod range;
 mod read;
 mod refusal;
+mod turns;
 mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Incoming;
-use hyper::http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use hyper::http::{HeaderMap, Method, Request, StatusCode, Version};
+use pid1_sdk::Right;
 use pid1_sdk::error::printable;
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::workspace::{FileError, Workspace};
-use pid1_sdk::{Right, limits};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info};
 
 use super::http::Answer;
 use super::{Caller, Doors};
 use path::Wanted;
 use refusal::Refusal;
+use turns::Turn;
+pub(crate) use turns::Turns;
 
 /// What is answered here, as `Allow` says it.
 const METHODS: &str = "GET, HEAD, PUT, DELETE, MOVE, MKCOL, OPTIONS";
@@ -49,8 +51,7 @@ struct Visit {
     expires: Option<SystemTime>,
     /// How long a body may not come.
     transfer_timeout: Duration,
-    /// Held until all is sent.
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 /// Answers a request whose path begins with `/files`.
@@ -79,16 +80,11 @@ async fn serve(doors: &Doors, request: Request<Incoming>, caller: &Caller) -> Re
         _ => return Err(Refusal::of(StatusCode::METHOD_NOT_ALLOWED, format!("files take {METHODS}"))),
     };
     let decoded = path::decode(&head.uri);
-    let admitted = access::check(doors, &head, decoded.as_ref().ok(), needed).inspect_err(|refusal| {
+    let who = access::check(doors, &head, decoded.as_ref().ok(), needed).inspect_err(|refusal| {
         info!(peer = %caller.peer, method = %head.method, error = printable(refusal.why()), "refused");
     })?;
     caller.place.identified();
-    let turn = tokio::time::timeout(limits::TRANSFER_WAIT, doors.transfers.clone().acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        let text =
-            format!("{} requests for files are being served: come again in a moment", limits::TRANSFERS);
-        return Err(Refusal::of(StatusCode::SERVICE_UNAVAILABLE, text).with(header::RETRY_AFTER, "1"));
-    };
+    let turn = doors.transfers.take(who.client).await?;
     let engine = doors.router.engine();
     let visit = Visit {
         workspace: engine.workspace().clone(),
@@ -97,7 +93,7 @@ async fn serve(doors: &Doors, request: Request<Incoming>, caller: &Caller) -> Re
         version: head.version,
         headers: head.headers,
         wanted: decoded?,
-        expires: admitted.expires,
+        expires: who.expires,
         transfer_timeout: doors.config.transfer_timeout,
         turn,
     };

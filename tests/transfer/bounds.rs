@@ -3,17 +3,22 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use pid1_sdk::api::FileAuthMethod;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::broken::Upload;
+use super::signed::sign;
 use super::{Reply, ask, get, head, put};
+use crate::access::keys::{Keys, TOKEN};
 use crate::support::{Agent, HEAVY, LATE, Launch, Raw, SOON, size, within};
 
 /// As much may the agent hold when a file of any size goes through it.
 const RESIDENT_BYTES: u64 = 40 << 20;
 
-/// Requests for files that are served at once.
-const TURNS: usize = 64;
+/// Clients who have all that one may have, if nobody else gets anything any more, and how much that is.
+const CLIENTS: usize = 4;
+const SHARE: usize = 16;
 
 /// Takes `bytes` and drops them.
 async fn drain(agent: &Agent, path: &str, bytes: u64) {
@@ -70,26 +75,48 @@ async fn memory_is_flat_whatever_the_size() {
     assert!(peak < RESIDENT_BYTES, "{} MiB were resident", peak >> 20);
 }
 
-/// Many at once that are not taken.
+/// Many at once that are not taken: one client leaves room for others, and all together for who does not move files.
 #[tokio::test]
 async fn transfers_at_once_are_bounded() {
     let _alone = HEAVY.lock().await;
-    let agent = Agent::start().await;
+    let (agent, keys) = Keys::agent(&[]).await;
     fs::File::create(agent.root().join("large")).unwrap().set_len(1 << 30).unwrap();
+    let one_byte = async |token: &str, path: &str| {
+        let bearer = if token.is_empty() { String::new() } else { format!("Bearer {token}") };
+        get(&agent, path, &[("Range", "bytes=0-0"), ("Authorization", &bearer)]).await
+    };
+    let jwt = |client: usize| keys.jwt(&["--role", "viewer", "--user-id", &(client + 1).to_string()]);
+    let mut viewer = agent.client_as(&jwt(0)).await;
+    let signed = sign(&mut viewer, 0, "large", FileAuthMethod::Get).await.url;
     let mut stuck = Vec::new();
-    for _ in 0..TURNS {
-        let mut stream = Raw::dial(&agent).await;
-        stream.write_all(head(&agent, "GET", "/files/large", &[]).as_bytes()).await.unwrap();
-        let mut first = [0; 100];
-        within("it begins", SOON, stream.read_exact(&mut first)).await.unwrap();
-        stuck.push(stream);
+    for client in 0..CLIENTS {
+        let bearer = format!("Bearer {}", jwt(client));
+        for _ in 0..SHARE {
+            let mut stream = Raw::dial(&agent).await;
+            let head = head(&agent, "GET", "/files/large", &[("Authorization", &bearer)]);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut first = [0; 100];
+            within("it begins", SOON, stream.read_exact(&mut first)).await.unwrap();
+            stuck.push(stream);
+        }
+        if client == 0 {
+            // Neither another token of his nor a URL gives him more; others do not feel it.
+            let another = jwt(0);
+            let tries = [one_byte(&another, "/files/large"), one_byte("", &signed)];
+            let (refused, others) = tokio::join!(join_all(tries), one_byte(TOKEN, "/files/large"));
+            for refused in refused {
+                assert_eq!((refused.status, refused.header("retry-after")), (429, "1"), "{refused:?}");
+                assert!(refused.text().starts_with("16 of your requests"), "{}", refused.text());
+            }
+            assert_eq!(others.status, 206, "{others:?}");
+        }
     }
     let begin = Instant::now();
-    let refused = get(&agent, "/files/large", &[("Range", "bytes=0-0")]).await;
+    let refused = one_byte(TOKEN, "/files/large").await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "after {:?}", begin.elapsed());
-    agent.client().await.ping().await;
+    agent.client_as(TOKEN).await.ping().await;
     assert!(agent.rss_bytes() < 2 * RESIDENT_BYTES, "{} MiB", agent.rss_bytes() >> 20);
-    let waiting = get(&agent, "/files/large", &[("Range", "bytes=0-0")]);
+    let waiting = one_byte(TOKEN, "/files/large");
     let leaving = async {
         tokio::task::yield_now().await;
         drop(stuck);

@@ -10,7 +10,7 @@ use crate::support::{Agent, Peer};
 
 const NO_TOKEN: (&str, &str) = ("Authorization", "");
 
-async fn sign(peer: &mut Peer, channel: i32, path: &str, method: FileAuthMethod) -> FileAuthRes {
+pub async fn sign(peer: &mut Peer, channel: i32, path: &str, method: FileAuthMethod) -> FileAuthRes {
     let file = Some(File { path: path.to_owned(), content: "not echoed".into(), ..File::default() });
     match peer.ask(channel, Body::FileAuthReq(FileAuthReq { file, method: method.into() })).await {
         Body::FileAuthRes(answer) => {

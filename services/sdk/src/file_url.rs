@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::Sha256;
 
 use crate::api::{File, FileAuthMethod, FileAuthReq, FileAuthRes};
-use crate::identity::{Identity, Right, Role};
+use crate::identity::{Identity, Right};
 use crate::limits;
 use crate::workspace::path_from_wire;
 
@@ -72,7 +72,7 @@ impl FileUrls {
             _ => path
                 .ok_or_else(|| "file name too long".to_owned())
                 .and_then(|path| plain(root, &path))
-                .map(|path| self.sign(method, &path, expires, role)),
+                .map(|path| self.sign(method, &path, expires, asker)),
         };
         let mut answer = FileAuthRes { file: Some(file), method: method.into(), ..FileAuthRes::default() };
         match signed {
@@ -82,20 +82,24 @@ impl FileUrls {
         answer
     }
 
-    fn sign(&self, method: FileAuthMethod, path: &Path, expires: SystemTime, role: Role) -> String {
-        let (method, expires) = (method.as_str_name(), seconds(expires));
+    fn sign(&self, method: FileAuthMethod, path: &Path, expires: SystemTime, asker: &Identity) -> String {
+        let (method, expires, role, by) = (
+            method.as_str_name(),
+            seconds(expires).to_string(),
+            asker.role.to_string(),
+            asker.client.to_string(),
+        );
         let path = path.as_os_str().as_bytes();
-        let signature =
-            self.mac(method, path, &expires.to_string(), &role.to_string()).finalize().into_bytes();
+        let signature = self.mac([method, &expires, &role, &by], path).finalize().into_bytes();
         format!(
-            "{PREFIX}{}?method={method}&expire={expires}&role={role}&signature={}",
+            "{PREFIX}{}?method={method}&expire={expires}&role={role}&by={by}&signature={}",
             percent_encode(path, PLAIN),
             BASE64URL_NOPAD.encode(&signature)
         )
     }
 
-    /// The role with which somebody may use `method` on `path`, from the root and decoded, who shows `query`. `None` if
-    /// that is no query of a signed URL at all.
+    /// As whom somebody may use `method` on `path`, from the root and decoded, who shows `query`: without a name, but as the
+    /// client who asked for the URL. `None` if that is no query of a signed URL at all.
     ///
     /// # Errors
     /// If it gives no permission.
@@ -105,7 +109,7 @@ impl FileUrls {
         path: &Path,
         query: &str,
         now: SystemTime,
-    ) -> Option<Result<Role, Invalid>> {
+    ) -> Option<Result<Identity, Invalid>> {
         let field = |name: &str| {
             let fields = query.split('&').filter_map(|field| field.split_once('='));
             let mut values = fields.filter(|(key, _)| *key == name).map(|(_, value)| value);
@@ -116,24 +120,25 @@ impl FileUrls {
             return None;
         }
         let check = || {
-            let (expires, role) = (field("expire")?, field("role")?);
+            let (expires, role, by) = (field("expire")?, field("role")?, field("by")?);
             let signature = BASE64URL_NOPAD.decode(field("signature")?.as_bytes()).ok()?;
-            let known = self.mac(method, path.as_os_str().as_bytes(), expires, role);
+            let known = self.mac([method, expires, role, by], path.as_os_str().as_bytes());
             known.verify_slice(&signature).ok()?;
-            (field("method")? == method).then_some((expires.parse().ok()?, role.parse().ok()?))
+            let asker = Identity { client: by.parse().ok()?, ..Identity::anonymous(role.parse().ok()?) };
+            (field("method")? == method).then_some((expires.parse().ok()?, asker))
         };
         Some(match check() {
             None => Err(Invalid::Forged),
             Some((expires, _)) if seconds(now) >= expires => Err(Invalid::Expired),
-            Some((_, role)) => Ok(role),
+            Some((_, asker)) => Ok(asker),
         })
     }
 
-    fn mac(&self, method: &str, path: &[u8], expires: &str, role: &str) -> Hmac<Sha256> {
+    fn mac(&self, fields: [&str; 4], path: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length will do");
         mac.update(PURPOSE);
-        // Neither of these holds a line feed in what this agent signs; the path may hold anything, and comes last.
-        for field in [method, expires, role] {
+        // None of these holds a line feed in what this agent signs; the path may hold anything, and comes last.
+        for field in fields {
             mac.update(field.as_bytes());
             mac.update(b"\n");
         }
@@ -182,10 +187,11 @@ fn seconds(at: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Role;
 
     fn ask(urls: &FileUrls, path: &str, method: FileAuthMethod, role: Role) -> FileAuthRes {
         let file = Some(File { path: path.to_owned(), ..File::default() });
-        let asker = Identity::anonymous(role);
+        let asker = Identity { client: 5, ..Identity::anonymous(role) };
         urls.answer(Path::new("/home/me"), FileAuthReq { file, method: method.into() }, &asker)
     }
 
@@ -198,9 +204,9 @@ mod tests {
         assert_eq!(path, "/files/a%20b/%FF%3F.txt");
         let file = Path::new(std::ffi::OsStr::from_bytes(b"a b/\xff?.txt"));
         let check = |urls: &FileUrls, method: &str, path: &Path, query: &str, now| {
-            urls.check(method, path, query, now).unwrap()
+            urls.check(method, path, query, now).unwrap().map(|asker| (asker.role, asker.client))
         };
-        assert_eq!(check(&urls, "PUT", file, query, now), Ok(Role::Editor));
+        assert_eq!(check(&urls, "PUT", file, query, now), Ok((Role::Editor, 5)));
         assert_eq!(check(&urls, "GET", file, query, now), Err(Invalid::Forged));
         assert_eq!(check(&urls, "PUT", Path::new("a b"), query, now), Err(Invalid::Forged));
         assert_eq!(check(&FileUrls::new([8; 32]), "PUT", file, query, now), Err(Invalid::Forged));
@@ -211,6 +217,8 @@ mod tests {
             ("expire=", "expire=9&expire="),
             ("signature=", "signature=A"),
             ("role=editor&", ""),
+            ("by=5", "by=6"),
+            ("by=5&", ""),
         ] {
             assert!(query.contains(from));
             let other = query.replace(from, to);

@@ -126,12 +126,15 @@ pub struct Identity {
     pub role: Role,
     /// When its token ends, and with it the session and whatever else the token is used for. A shared secret has no end.
     pub expires: Option<SystemTime>,
+    /// Who counts as one where what all share is shared out: the same for all tokens of one person, another for each token
+    /// that names nobody. Means nothing to another agent, and tells nothing of the person or token.
+    pub client: u64,
 }
 
 impl Identity {
     /// An identity without a name: what a shared secret gives.
     pub fn anonymous(role: Role) -> Self {
-        Identity { user_id: 0, name: String::new(), role, expires: None }
+        Identity { user_id: 0, name: String::new(), role, expires: None, client: 0 }
     }
 }
 

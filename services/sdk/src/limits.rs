@@ -357,6 +357,10 @@ pub const FILE_URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Requests for files that are served at once. Each may hold two pieces of [`TRANSFER_WRITE_BYTES`] in memory.
 pub const TRANSFERS: usize = 64;
 
+/// How many of those one client has at most: so it takes four who keep theirs at a crawl to keep others out. Browsers open
+/// six connections to one place.
+pub const TRANSFERS_EACH: usize = TRANSFERS / 4;
+
 /// How long another one waits for its turn before it is told to come again.
 pub const TRANSFER_WAIT: Duration = Duration::from_secs(10);
 

@@ -43,7 +43,7 @@ fn both_algorithms_are_read() -> anyhow::Result<()> {
         let admission =
             reader.read(&mint(&key, &claims())?, now()).map_err(|refused| anyhow!(refused.why))?;
         let expires = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW as u64 + 100));
-        let expected = Identity { user_id: 7, name: "ada".into(), role: Role::Editor, expires };
+        let expected = Identity { user_id: 7, name: "ada".into(), role: Role::Editor, expires, client: 0 };
         assert_eq!(admission.identity, expected);
     }
     Ok(())

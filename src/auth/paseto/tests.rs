@@ -55,7 +55,7 @@ fn both_layouts_are_read() -> anyhow::Result<()> {
     for type_aware in [false, true] {
         let minted = mint(&key, Grant { type_aware, restrict_network: type_aware, ..grant() })?;
         let expires = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW as u64 + 100));
-        let identity = Identity { user_id: 7, name: "ada".into(), role: Role::Editor, expires };
+        let identity = Identity { user_id: 7, name: "ada".into(), role: Role::Editor, expires, client: 0 };
         let expected = Admission { identity, restrict_network: type_aware };
         assert_eq!(reader(&key).read(&minted, now()), Ok(expected));
     }

@@ -4,41 +4,35 @@
 use std::time::SystemTime;
 
 use hyper::http::{StatusCode, header, request};
-use pid1_sdk::{Right, Role};
+use pid1_sdk::{Identity, Right};
 
 use super::path::Wanted;
 use super::refusal::Refusal;
 use crate::door::Doors;
 use crate::door::guard::only;
 
-/// Who may.
-pub(super) struct Admitted {
-    /// When the token ends. A signed URL is only needed to begin.
-    pub(super) expires: Option<SystemTime>,
-}
-
-/// Whether this request may have what it needs. `wanted` is what its path says, if that can be read.
+/// Who asks, if he may have what this request needs. `wanted` is what its path says, if that can be read.
 pub(super) fn check(
     doors: &Doors,
     head: &request::Parts,
     wanted: Option<&Wanted>,
     needed: Right,
-) -> Result<Admitted, Refusal> {
-    let (role, expires, shown) = if head.headers.contains_key(header::AUTHORIZATION) {
-        let (role, expires) = by_token(doors, head)?;
-        (role, expires, "this token")
+) -> Result<Identity, Refusal> {
+    let (who, shown) = if head.headers.contains_key(header::AUTHORIZATION) {
+        (by_token(doors, head)?, "this token")
     } else {
-        (by_url(doors, head, wanted)?, None, "this URL")
+        // Without an end: a signed URL is only needed to begin.
+        (by_url(doors, head, wanted)?, "this URL")
     };
-    if role.may(needed) {
-        return Ok(Admitted { expires });
+    if who.role.may(needed) {
+        return Ok(who);
     }
-    let (method, lowest) = (&head.method, needed.lowest_role());
+    let (method, lowest, role) = (&head.method, needed.lowest_role(), who.role);
     let text = format!("{method} needs the role {lowest}, and {shown} has the role {role}");
     Err(Refusal::of(StatusCode::FORBIDDEN, text))
 }
 
-fn by_token(doors: &Doors, head: &request::Parts) -> Result<(Role, Option<SystemTime>), Refusal> {
+fn by_token(doors: &Doors, head: &request::Parts) -> Result<Identity, Refusal> {
     let bearer = only(&head.headers, header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -58,16 +52,16 @@ fn by_token(doors: &Doors, head: &request::Parts) -> Result<(Role, Option<System
             "this token is good only where programs cannot reach the network, and here they can",
         ));
     }
-    Ok((admission.identity.role, admission.identity.expires))
+    Ok(admission.identity)
 }
 
-fn by_url(doors: &Doors, head: &request::Parts, wanted: Option<&Wanted>) -> Result<Role, Refusal> {
+fn by_url(doors: &Doors, head: &request::Parts, wanted: Option<&Wanted>) -> Result<Identity, Refusal> {
     let urls = doors.router.engine().file_urls();
     let query = head.uri.query().unwrap_or_default();
     let checked = wanted
         .and_then(|wanted| urls.check(head.method.as_str(), &wanted.signed(), query, SystemTime::now()));
     match checked {
-        Some(Ok(role)) => Ok(role),
+        Some(Ok(who)) => Ok(who),
         Some(Err(invalid)) => Err(Refusal::of(StatusCode::FORBIDDEN, invalid.to_string())),
         None => {
             let text = "files need a token, shown as Authorization: Bearer TOKEN, or a signed URL";

@@ -19,9 +19,9 @@ use pid1_sdk::limits::{TRANSFER_AHEAD_BYTES, TRANSFER_READ_BYTES};
 use pid1_sdk::runtimes::Runtimes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::has_expired;
+use super::turns::Turn;
 
 /// What is left to send of one file.
 pub(super) struct FileBody {
@@ -33,7 +33,7 @@ pub(super) struct FileBody {
     reading: Option<BoxFuture<'static, Option<io::Result<Piece>>>>,
     runtimes: Runtimes,
     expires: Option<SystemTime>,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// A buffer, and how much of it was read.
@@ -45,7 +45,7 @@ impl FileBody {
         (from, len): (u64, u64),
         runtimes: Runtimes,
         expires: Option<SystemTime>,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
     ) -> FileBody {
         FileBody {
             file: Arc::new(file),

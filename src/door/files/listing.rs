@@ -12,9 +12,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::workspace::{Entry, Kind, Listing, to_wire};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::has_expired;
+use super::turns::Turn;
 use crate::door::http::Content;
 
 /// What may stand in a URL as it is.
@@ -46,7 +46,7 @@ struct Rest {
     begun: bool,
     runtimes: Runtimes,
     expires: Option<SystemTime>,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 /// All entries, in no order.
@@ -54,7 +54,7 @@ pub(super) fn content(
     listing: Listing,
     runtimes: Runtimes,
     expires: Option<SystemTime>,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
 ) -> Content {
     let rest = Rest { listing, begun: false, runtimes, expires, turn };
     let pieces = stream::unfold(Some(rest), |rest| async move {
