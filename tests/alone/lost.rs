@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Agent, size};
+use crate::support::{Agent, SOON, Shortage, eventually, size};
 use crate::watch::tree::Tree;
 
 const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
@@ -45,4 +45,29 @@ async fn what_the_kernel_loses_is_found_on_the_disk() {
         tree.agree().await;
     }
     assert!(agent.log().contains("inotify lost events"), "nothing was lost: the test tests nothing");
+}
+
+#[tokio::test]
+async fn what_is_lost_while_descriptors_are_short_is_found_when_there_are_some() {
+    let _queue = Shortened::to(16);
+    let agent = Agent::with(&["--log", "debug"]).await;
+    let root = agent.root();
+    for number in 0..20 {
+        fs::create_dir_all(root.join(format!("d{number}/inner"))).unwrap();
+    }
+    let mut tree = Tree::open(&agent).await;
+    let shortage = Shortage::of(&agent);
+    for number in 0..20 {
+        fs::write(root.join(format!("d{number}/inner/new")), "").unwrap();
+        fs::rename(root.join(format!("d{number}")), root.join(format!("moved{number}"))).unwrap();
+    }
+    eventually("it has tried", SOON, || agent.log().contains("inotify lost events")).await;
+    drop(shortage);
+    tree.agree().await;
+    // Nothing has fallen silent.
+    for number in 0..20 {
+        fs::write(root.join(format!("moved{number}/inner/later")), "").unwrap();
+        fs::write(root.join(format!("later{number}")), "").unwrap();
+    }
+    tree.agree().await;
 }

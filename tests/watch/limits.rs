@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pid1_sdk::api::command::Body;
 
-use crate::support::{Agent, LATE, Launch, SOON, eventually};
+use crate::support::{Agent, LATE, Launch, SOON, Shortage, eventually};
 
 use super::tree::{Tree, subscribe, watches};
 
@@ -78,6 +78,24 @@ async fn when_the_kernel_gives_no_more_watches_the_sysctl_is_named() {
     }
     tree.agree().await;
     assert!(tree.toasts[0].contains("fs.inotify.max_user_watches"), "{:?}", tree.toasts);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_while_descriptors_are_short_is_watched_when_there_are_some() {
+    let agent = Agent::start().await;
+    fs::create_dir(agent.root().join("d")).unwrap();
+    fs::write(agent.root().join("d/old"), "").unwrap();
+    let mut tree = Tree::nothing(&agent).await;
+    tree.peer.ask(tree.channel, subscribe("d/x")).await;
+    let shortage = Shortage::of(&agent);
+    // It is watched already, but what is in it has not been of interest.
+    assert!(matches!(tree.peer.ask(tree.channel, subscribe("d")).await, Body::Ok(_)));
+    drop(shortage);
+    tree.until("d/old").await;
+    fs::remove_file(agent.root().join("d/old")).unwrap();
+    while tree.known.contains_key("d/old") {
+        assert!(tree.take(LATE).await);
+    }
 }
 
 #[tokio::test]

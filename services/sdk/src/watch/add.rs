@@ -75,7 +75,7 @@ impl Worker {
             return child;
         }
         if !is_known {
-            let entry = self.root.open(&self.tree.path(id)).ok().and_then(|folder| folder.look(name));
+            let entry = self.open(id).and_then(|folder| folder.look(name));
             if let Some(entry) = entry {
                 Arc::make_mut(&mut self.tree[id].listing).insert(name.into(), Known { entry, told: 0 });
             }
@@ -132,8 +132,8 @@ impl Worker {
         if self.tree[id].live.is_none() {
             return;
         }
-        let Ok(folder) = self.root.open(&self.tree.path(id)) else { return };
-        for name in folder.names().unwrap_or_default() {
+        let Some(folder) = self.open(id) else { return };
+        for name in self.names(id, &folder) {
             if self.is_hidden(id, &name) || self.tree.child(id, &name).is_some() {
                 continue;
             }

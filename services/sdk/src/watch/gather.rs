@@ -79,23 +79,18 @@ impl Worker {
         }
         let folder = match self.root.open(&self.tree.path(id)) {
             Ok(folder) if folder.id == live.id => folder,
-            Err(error) if is_passing(error) => {
+            other => {
                 self.put_off(id, marked);
-                return self.look_later(id);
-            }
-            _ => {
-                self.put_off(id, marked);
-                let lost = self.first_lost(id);
-                return self.suspect(lost);
+                let is_passing = other.is_err_and(is_passing);
+                return match (!is_passing).then(|| self.first_lost(id)).flatten() {
+                    Some(lost) => self.suspect(lost),
+                    None => self.look_later(id),
+                };
             }
         };
         let mut names: BTreeSet<Name> = marked.keys().cloned().collect();
         if relist {
-            match folder.names() {
-                Ok(there) => names.extend(there.into_iter().filter(|name| !self.is_hidden(id, name))),
-                Err(error) if is_passing(error) => self.look_later(id),
-                Err(_) => {}
-            }
+            names.extend(self.names(id, &folder).into_iter().filter(|name| !self.is_hidden(id, name)));
             let node = &self.tree[id];
             names.extend(node.listing.keys().chain(node.children.keys()).cloned());
             if !self.tree.wants_all(id) {
@@ -135,12 +130,17 @@ impl Worker {
     }
 
     /// Of a folder that is not where it was and those above it: the one whose parent still is. It alone has moved or gone.
-    fn first_lost(&self, id: NodeId) -> NodeId {
-        let is_there = |id: &NodeId| {
-            let folder = self.root.open(&self.tree.path(*id));
-            folder.is_ok_and(|folder| self.tree[*id].live.is_some_and(|live| live.id == folder.id))
-        };
-        self.tree.up(id).take_while(|id| !is_there(id)).last().unwrap_or(id)
+    /// `None` if that cannot be said now.
+    fn first_lost(&self, id: NodeId) -> Option<NodeId> {
+        let mut lost = id;
+        for id in self.tree.up(id) {
+            match self.root.open(&self.tree.path(id)) {
+                Ok(folder) if self.tree[id].live.is_some_and(|live| live.id == folder.id) => break,
+                Err(error) if is_passing(error) => return None,
+                _ => lost = id,
+            }
+        }
+        Some(lost)
     }
 
     /// If the folder is still there, or elsewhere, it is listed then.
@@ -150,6 +150,24 @@ impl Worker {
         for (name, marks) in marked {
             node.dirty.entry(name).or_default().add(marks);
         }
+    }
+
+    /// The folder at this path; if it cannot be opened now, it is listed later.
+    pub(super) fn open(&mut self, id: NodeId) -> Option<Folder> {
+        let folder = self.root.open(&self.tree.path(id));
+        if folder.as_ref().is_err_and(|error| is_passing(*error)) {
+            self.look_later(id);
+        }
+        folder.ok()
+    }
+
+    /// All names in a folder; if they cannot be had now, it is listed later.
+    pub(super) fn names(&mut self, id: NodeId, folder: &Folder) -> Vec<Name> {
+        let names = folder.names();
+        if names.as_ref().is_err_and(|error| is_passing(*error)) {
+            self.look_later(id);
+        }
+        names.unwrap_or_default()
     }
 
     /// Something is in the way that will not be there for long.
@@ -166,16 +184,16 @@ impl Worker {
         let folder = match self.root.open(&self.tree.path(id)) {
             Ok(folder) => folder,
             Err(error) => {
+                // A folder that should be watched and is not is tried again when its name is looked at, where its
+                // parent is by then.
                 let node = &self.tree[id];
-                if let Some(parent) = node.parent {
-                    // A folder that should be watched and is not is tried again when its name is looked at, where its
-                    // parent is by then.
-                    let name = node.name.clone();
-                    if is_passing(error) {
-                        self.look_later(parent);
-                    } else if matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
-                        self.mark(parent, name, Marks::default());
+                match (node.parent, error) {
+                    (None, _) => self.suspect(id),
+                    (Some(parent), error) if is_passing(error) => self.look_later(parent),
+                    (Some(parent), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                        self.mark(parent, node.name.clone(), Marks::default());
                     }
+                    _ => {}
                 }
                 return None;
             }
@@ -207,7 +225,7 @@ impl Worker {
 
     /// All names of a folder that has just begun, as what has come.
     pub(super) fn newcomers(&mut self, id: NodeId, folder: &Folder, batch: &mut Batch) {
-        for name in folder.names().unwrap_or_default() {
+        for name in self.names(id, folder) {
             if self.is_hidden(id, &name) || !self.matters(id, &name) {
                 continue;
             }
@@ -276,31 +294,49 @@ impl Worker {
                     self.set_live(id, &folder, watch);
                     self.relist(id);
                 }
+                (_, Err(error)) if is_passing(error) => {}
                 _ => self.suspect(id),
             }
         }
     }
 
-    /// Events were lost: everything is listed again. A watch that has ended unheard is found by its new number.
-    pub(super) fn rescan(&mut self) {
+    /// Events were lost: everything is listed again. False if something is in the way, so that it must be done again.
+    pub(super) fn rescan(&mut self) -> bool {
+        if self.tree[Tree::ROOT].live.is_none() && self.begin(Tree::ROOT).is_none() {
+            return false;
+        }
+        let mut is_all = true;
         for id in self.tree.below(Tree::ROOT) {
             let Some(live) = self.tree[id].live else { continue };
-            let folder = self.root.open(&self.tree.path(id)).ok().filter(|folder| folder.id == live.id);
-            let watch = match (&folder, &self.inotify) {
-                (Some(folder), Some(inotify)) if live.watch.is_some() => inotify.watch(folder).ok(),
-                _ => None,
-            };
-            if folder.is_some() && watch == live.watch {
-                self.relist(id);
-            } else {
-                if let (Some(new), Some(inotify)) = (watch, &self.inotify)
-                    && !self.by_watch.contains_key(&new)
-                {
-                    inotify.unwatch(new);
+            match self.watch_again(id, live) {
+                Ok(watch) if watch == live.watch => self.relist(id),
+                // Nothing beneath can be looked at.
+                Err(_) if id == Tree::ROOT => return false,
+                Err(error) if is_short(error) => is_all = false,
+                other => {
+                    if let (Ok(Some(new)), Some(inotify)) = (other, &self.inotify)
+                        && !self.by_watch.contains_key(&new)
+                    {
+                        inotify.unwatch(new);
+                    }
+                    self.end_watch(id);
+                    self.suspect(id);
                 }
-                self.end_watch(id);
-                self.suspect(id);
             }
+        }
+        is_all
+    }
+
+    /// The watch of the folder, if it is still at this path: a watch that has ended unheard is known by its new number.
+    fn watch_again(&self, id: NodeId, live: Live) -> rustix::io::Result<Option<WatchId>> {
+        let folder = self.root.open(&self.tree.path(id))?;
+        match &self.inotify {
+            _ if folder.id != live.id => Err(Errno::NOENT),
+            Some(inotify) if live.watch.is_some() => match inotify.watch(&folder) {
+                Err(error) if !is_short(error) => Ok(None),
+                watch => watch.map(Some),
+            },
+            _ => Ok(None),
         }
     }
 
@@ -325,7 +361,12 @@ impl Worker {
 
 /// Whether an error says nothing about what is there.
 fn is_passing(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO | Errno::INTR | Errno::STALE)
+    is_short(error) || matches!(error, Errno::IO | Errno::INTR | Errno::STALE)
+}
+
+/// Whether an error says nothing about the folder, and would be the same with any other.
+fn is_short(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
 /// How long a look at everything may take before what the kernel says meanwhile is heard.

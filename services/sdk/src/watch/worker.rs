@@ -56,7 +56,7 @@ pub(super) struct Worker {
     half_move: Option<(u32, NodeId)>,
     /// There is more to hear than fits into one turn.
     more: bool,
-    /// Events were lost.
+    /// Events were lost, or the root cannot be looked at.
     lost: bool,
     /// All is listed again at this time at the earliest.
     rescan_at: Instant,
@@ -184,12 +184,13 @@ impl Worker {
         self.schedule(id);
     }
 
-    /// The folder may no longer be what is at its path: whoever knows of its name looks.
+    /// The folder may no longer be what is at its path: whoever knows of its name looks. The root is held open and never
+    /// another: it will be back.
     pub(super) fn suspect(&mut self, id: NodeId) {
         let node = &self.tree[id];
-        if let Some(parent) = node.parent {
-            let name = node.name.clone();
-            self.mark(parent, name, Marks { gone: true, ..Marks::default() });
+        match node.parent {
+            Some(parent) => self.mark(parent, node.name.clone(), Marks { gone: true, ..Marks::default() }),
+            None => self.lost = true,
         }
     }
 
@@ -245,10 +246,14 @@ impl Worker {
         self.hear();
         if self.lost && self.now >= self.rescan_at {
             self.lost = false;
-            debug!("inotify lost events: everything watched is listed again");
-            self.rescan();
+            debug!(
+                "inotify lost events, or cannot look at the workspace: everything watched is listed again"
+            );
+            let is_all = self.rescan();
+            self.lost |= !is_all;
+            let rest = if is_all { limits::WATCH_WINDOW } else { limits::WATCH_RETRY };
             // At most a third of the time goes into this, however much is lost.
-            self.rescan_at = Instant::now() + limits::WATCH_WINDOW + 2 * self.now.elapsed();
+            self.rescan_at = Instant::now() + rest + 2 * self.now.elapsed();
         }
         self.look(self.now);
     }
