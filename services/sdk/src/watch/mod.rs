@@ -38,6 +38,7 @@ mod settle;
 mod subscriber;
 mod tell;
 mod tree;
+mod watches;
 mod worker;
 
 use std::path::{Path, PathBuf};
