@@ -80,6 +80,31 @@ async fn when_the_kernel_gives_no_more_watches_the_sysctl_is_named() {
     assert!(tree.toasts[0].contains("fs.inotify.max_user_watches"), "{:?}", tree.toasts);
 }
 
+/// Needs root.
+#[tokio::test]
+async fn a_folder_that_is_mounted_at_two_places_is_watched_at_both() {
+    let mount = "cd root && mkdir -p a/inner b && mount --bind a b && cd .. && exec \"$0\" \"$@\"";
+    let agent = Launch::new().through(&["unshare", "--mount", "sh", "-c", mount]).start().await;
+    let mut tree = Tree::open(&agent).await;
+    // As the agent sees it.
+    let place = agent.root().strip_prefix("/").unwrap().to_owned();
+    tree.root = format!("/proc/{}/root", agent.pid()).into();
+    tree.root.push(place);
+    fs::write(tree.root.join("a/file"), "").unwrap();
+    tree.agree().await;
+    assert_eq!(tree.told().await, ["Create a/file", "Create b/file"]);
+    fs::create_dir(tree.root.join("b/inner/new")).unwrap();
+    fs::rename(tree.root.join("a/inner"), tree.root.join("a/moved")).unwrap();
+    fs::rename(tree.root.join("b/file"), tree.root.join("b/moved/new/file")).unwrap();
+    tree.agree().await;
+    fs::remove_dir_all(tree.root.join("b/moved/new")).unwrap();
+    tree.agree().await;
+    assert_eq!(watches(&agent), 3);
+    tree.log.clear();
+    // It comes to rest.
+    assert!(!tree.take(Duration::from_secs(1)).await, "{:?}", tree.log);
+}
+
 #[tokio::test]
 async fn what_is_asked_for_while_descriptors_are_short_is_watched_when_there_are_some() {
     let agent = Agent::start().await;

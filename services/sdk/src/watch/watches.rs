@@ -14,10 +14,9 @@ impl Worker {
         match watch {
             Some(watch) => {
                 self.unwatched.remove(&id);
-                if let Some(other) = self.by_watch.insert(watch, id).filter(|other| *other != id) {
-                    // The same folder, before it was moved.
-                    self.tree[other].live = None;
-                    self.suspect(other);
+                let nodes = self.by_watch.entry(watch).or_default();
+                if !nodes.contains(&id) {
+                    nodes.push(id);
                 }
             }
             None => {
@@ -145,10 +144,15 @@ impl Worker {
     /// There is nothing here any more.
     pub(super) fn end_watch(&mut self, id: NodeId) {
         self.unwatched.remove(&id);
-        if let Some(Live { watch: Some(watch), .. }) = self.tree[id].live.take() {
-            self.by_watch.remove(&watch);
-            if let Some(inotify) = &self.inotify {
-                inotify.unwatch(watch);
+        if let Some(Live { watch: Some(watch), .. }) = self.tree[id].live.take()
+            && let Some(nodes) = self.by_watch.get_mut(&watch)
+        {
+            nodes.retain(|node| *node != id);
+            if nodes.is_empty() {
+                self.by_watch.remove(&watch);
+                if let Some(inotify) = &self.inotify {
+                    inotify.unwatch(watch);
+                }
             }
         }
     }

@@ -38,7 +38,8 @@ pub(super) struct Worker {
     pub(super) inotify: Option<Inotify>,
     pub(super) max_watches: usize,
     pub(super) tree: Tree,
-    pub(super) by_watch: HashMap<WatchId, NodeId>,
+    /// More than one is for a folder that is mounted at several places, or of whose move has not been heard yet.
+    pub(super) by_watch: HashMap<WatchId, Vec<NodeId>>,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     /// Folders to look at, and when.
     pub(super) due: BTreeSet<(Instant, NodeId)>,
@@ -53,7 +54,7 @@ pub(super) struct Worker {
     /// When the events of this turn were read.
     pub(super) now: Instant,
     /// Something moved away from there, and it is not known yet where it went.
-    half_move: Option<(u32, NodeId)>,
+    half_move: Option<(u32, WatchId)>,
     /// There is more to hear than fits into one turn.
     more: bool,
     /// Events were lost, or the root cannot be looked at.
@@ -146,21 +147,25 @@ impl Worker {
     fn take_in(&mut self, said: Said) {
         match said {
             Said::Name(watch, name, marks, cookie) => {
-                let Some(&id) = self.by_watch.get(&watch) else { return };
-                if self.is_hidden(id, &name) || !self.matters(id, &name) {
+                let nodes = self.by_watch.get(&watch).into_iter().flatten().copied();
+                let interest = |id: &NodeId| !self.is_hidden(*id, &name) && self.matters(*id, &name);
+                let nodes: Vec<NodeId> = nodes.filter(interest).collect();
+                if nodes.is_empty() {
                     return;
                 }
-                self.mark(id, name, marks);
+                for id in nodes {
+                    self.mark(id, name.clone(), marks);
+                }
                 if marks.from {
-                    self.half_move = Some((cookie, id));
+                    self.half_move = Some((cookie, watch));
                 } else if marks.to
                     && let Some((_, from)) = self.half_move.take_if(|(half, _)| *half == cookie)
                 {
-                    self.look_together(from, id);
+                    self.look_together(from, watch);
                 }
             }
             Said::Ended(watch) => {
-                if let Some(id) = self.by_watch.remove(&watch) {
+                for id in self.by_watch.remove(&watch).unwrap_or_default() {
                     self.tree[id].live = None;
                     self.suspect(id);
                 }
@@ -211,9 +216,11 @@ impl Worker {
     }
 
     /// Both ends of a move are looked at in the same turn, or it could not be told as one.
-    fn look_together(&mut self, one: NodeId, other: NodeId) {
-        let at = [one, other].iter().filter_map(|id| self.tree[*id].due).min();
-        for id in [one, other] {
+    fn look_together(&mut self, one: WatchId, other: WatchId) {
+        let nodes = [one, other].into_iter().filter_map(|watch| self.by_watch.get(&watch)).flatten();
+        let nodes: Vec<NodeId> = nodes.copied().collect();
+        let at = nodes.iter().filter_map(|id| self.tree[*id].due).min();
+        for id in nodes {
             self.unschedule(id);
             self.tree[id].due = at;
             self.due.extend(at.map(|at| (at, id)));
