@@ -107,7 +107,6 @@ impl Shortage {
 
 impl Drop for Shortage {
     fn drop(&mut self) {
-        let before = self.before.clone();
-        prlimit(Some(self.agent), rustix::process::Resource::Nofile, before).unwrap();
+        prlimit(Some(self.agent), rustix::process::Resource::Nofile, self.before).unwrap();
     }
 }
