@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::super::{Kind, News};
+use super::super::{Kind, News, What};
 use super::client::{Client, create, modify, moved, remove, workspace};
 use crate::limits;
 
@@ -73,6 +73,24 @@ async fn what_one_subscriber_may_watch_has_a_limit_and_what_is_gone_makes_room()
     client.watch.add(vec![PathBuf::new()]).await.unwrap();
     client.watch.add(many(most - 1)).await.unwrap();
     client.watch.add(vec!["one-more".into()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_renamed_over_and_over_costs_no_more_than_its_subscriber_may_watch() {
+    let (root, watcher) = workspace();
+    let deep: PathBuf = std::iter::repeat_n("d", 250).collect();
+    fs::create_dir_all(root.path().join("0").join(deep)).unwrap();
+    let mut client = Client::open(&watcher, root.path()).await;
+    // Each place of the folder that the client is told of as moved is so many names more.
+    let rounds = 2 * limits::WATCHED_NAMES / (250 * 250 / 2);
+    for round in 0..rounds {
+        fs::rename(root.path().join(round.to_string()), root.path().join((round + 1).to_string())).unwrap();
+        client.agree().await;
+    }
+    let moves = client.log.iter().filter(|change| matches!(change.what, What::Move(_))).count();
+    assert!((1..rounds).contains(&moves), "{moves} of {rounds}");
+    // Of the others it asked for the new place, and what was gone made room.
+    assert!(client.log.iter().any(|change| *change == remove("4", Kind::Folder)));
 }
 
 #[tokio::test]
