@@ -1,6 +1,8 @@
 //! One watch for all, none for nobody, and what happens when there are no more.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use pid1_sdk::api::command::Body;
@@ -103,6 +105,33 @@ async fn a_folder_that_is_mounted_at_two_places_is_watched_at_both() {
     tree.log.clear();
     // It comes to rest.
     assert!(!tree.take(Duration::from_secs(1)).await, "{:?}", tree.log);
+}
+
+/// Needs root, to run it as somebody else.
+#[tokio::test]
+async fn a_folder_that_could_not_be_read_for_a_while_is_told_of_when_it_can_be() {
+    let agent = Launch::new().confined().start().await;
+    let root = agent.root();
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir_all(root.join("d/inner")).unwrap();
+    fs::write(root.join("d/old"), "").unwrap();
+    let mut tree = Tree::open(&agent).await;
+    allow(&root.join("d"), 0o700);
+    fs::write(root.join("d/inner/new"), "").unwrap();
+    while tree.known.keys().any(|known| known.starts_with("d/")) {
+        assert!(tree.take(LATE).await, "{:?}", tree.known);
+    }
+    allow(&root.join("d"), 0o755);
+    tree.agree().await;
+    // Nor is the root lost for good.
+    allow(&root, 0o000);
+    fs::write(root.join("new"), "").unwrap();
+    fs::write(root.join("d/inner/newer"), "").unwrap();
+    assert!(!tree.take(Duration::from_millis(500)).await, "{:?}", tree.log);
+    allow(&root, 0o755);
+    tree.agree().await;
+    fs::write(root.join("d/inner/newest"), "").unwrap();
+    tree.agree().await;
 }
 
 #[tokio::test]

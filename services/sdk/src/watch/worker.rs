@@ -164,6 +164,12 @@ impl Worker {
                     self.look_together(from, watch);
                 }
             }
+            Said::Folder(watch) => {
+                for id in self.by_watch.get(&watch).cloned().unwrap_or_default() {
+                    self.tree[id].relist = true;
+                    self.schedule(id);
+                }
+            }
             Said::Ended(watch) => {
                 for id in self.by_watch.remove(&watch).unwrap_or_default() {
                     self.tree[id].live = None;
