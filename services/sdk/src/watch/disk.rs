@@ -47,7 +47,7 @@ impl Folder {
         Ok(folder)
     }
 
-    fn child(&self, name: &OsStr) -> Result<Folder> {
+    pub(super) fn child(&self, name: &OsStr) -> Result<Folder> {
         Folder::new(openat(&self.fd, name, FOLDER, Mode::empty())?)
     }
 

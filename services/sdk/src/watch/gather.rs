@@ -178,9 +178,11 @@ impl Worker {
     }
 
     /// Watches the folder at this path, if there is one; nothing is known of it yet. First watched, then listed:
-    /// what comes in between is seen twice, never missed.
-    pub(super) fn begin(&mut self, id: NodeId) -> Option<Folder> {
-        let folder = match self.root.open(&self.tree.path(id)) {
+    /// what comes in between is seen twice, never missed. Whoever has the folder above it open can save the way there.
+    pub(super) fn begin(&mut self, id: NodeId, above: Option<&Folder>) -> Option<Folder> {
+        let folder = above
+            .map_or_else(|| self.root.open(&self.tree.path(id)), |above| above.child(&self.tree[id].name));
+        let folder = match folder {
             Ok(folder) => folder,
             Err(error) => {
                 // A folder that should be watched and is not is tried again when its name is looked at, where its

@@ -96,7 +96,7 @@ impl Worker {
 
     /// Events were lost: everything is listed again. False if something is in the way, so that it must be done again.
     pub(super) fn rescan(&mut self) -> bool {
-        if self.tree[Tree::ROOT].live.is_none() && self.begin(Tree::ROOT).is_none() {
+        if self.tree[Tree::ROOT].live.is_none() && self.begin(Tree::ROOT, None).is_none() {
             return false;
         }
         let mut is_all = true;

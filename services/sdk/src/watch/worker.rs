@@ -18,7 +18,7 @@ use super::listing::{Kind, Known, Marks};
 use super::mailbox::{Bell, Mailbox};
 use super::subscriber::Subscriber;
 use super::tree::{NodeId, SubscriberId, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits;
 
 /// Somebody wants to watch more.
@@ -234,24 +234,36 @@ impl Worker {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(Order { subscriber, mailbox, paths, tree, done }) = self.orders.try_recv() {
-            self.subscribers.entry(subscriber).or_insert_with(|| Subscriber::new(mailbox));
+        while let Ok(order) = self.orders.try_recv() {
+            let mailbox = &order.mailbox;
+            self.subscribers.entry(order.subscriber).or_insert_with(|| Subscriber::new(mailbox.clone()));
+            let result = self.carry_out(&order);
             // Whoever has left meanwhile does not wait.
-            let _ = done.send(paths.iter().try_for_each(|path| {
-                let moved = self.subscribers.get(&subscriber).map(|subscriber| subscriber.moved(path));
-                self.add(subscriber, path, tree)?;
-                moved.into_iter().flatten().try_for_each(|path| self.add(subscriber, &path, tree))?;
-                if self.now.elapsed() > HEAR_EVERY {
-                    // Others wait for what happens meanwhile.
-                    self.hear_and_look();
-                }
-                Ok(())
-            }));
+            let _ = order.done.send(result);
         }
         let closed = self.subscribers.iter().filter(|(_, subscriber)| subscriber.mailbox.is_closed());
         for id in closed.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.unsubscribe(id);
         }
+    }
+
+    fn carry_out(&mut self, order: &Order) -> Result<()> {
+        for path in &order.paths {
+            if order.done.is_closed() || self.is_stopping() {
+                return Err(Error::new("cannot watch: nobody waits for it any more"));
+            }
+            let subscriber = order.subscriber;
+            let moved = self.subscribers.get(&subscriber).map(|subscriber| subscriber.moved(path));
+            self.add(subscriber, path, order.tree)?;
+            for path in moved.into_iter().flatten() {
+                self.add(subscriber, &path, order.tree)?;
+            }
+            if self.now.elapsed() > HEAR_EVERY {
+                // Others wait for what happens meanwhile.
+                self.hear_and_look();
+            }
+        }
+        Ok(())
     }
 
     fn hear_and_look(&mut self) {

@@ -121,6 +121,23 @@ async fn the_watch_ends_what_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_by_somebody_who_has_left_is_not_watched() {
+    let (root, watcher) = workspace();
+    let (one, other) = (Client::new(&watcher, root.path(), false), Client::new(&watcher, root.path(), false));
+    let many = |prefix: &str| -> Vec<PathBuf> {
+        (0..limits::WATCHED_NAMES / 2).map(|number| format!("{prefix}{number}").into()).collect()
+    };
+    let first = one.watch.add(many("a"));
+    tokio::pin!(first);
+    assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err());
+    // Waits behind the first, and is given up before its turn.
+    assert!(tokio::time::timeout(Duration::ZERO, other.watch.add(many("b"))).await.is_err());
+    first.await.unwrap();
+    // There is room for all of these only if there are none of those.
+    other.watch.add(many("c")).await.unwrap();
+}
+
+#[tokio::test]
 async fn whoever_may_just_have_listed_a_folder_is_told_that_what_was_brief_is_gone() {
     let (root, watcher) = workspace();
     let mut client = Client::new(&watcher, root.path(), false);
