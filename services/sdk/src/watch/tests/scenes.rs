@@ -114,10 +114,12 @@ async fn the_watch_ends_what_is_told() {
     };
     drop(watch);
     tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
-    let (_watch, mut changes) = watcher.subscribe().unwrap();
+    let (watch, mut changes) = watcher.subscribe().unwrap();
     drop(watcher);
-    // One that was never heard of by the thread waits for its own watch to end.
+    // One that was never heard of by the thread waits for its own watch to end, or learns of it when it asks.
     assert!(tokio::time::timeout(Duration::from_millis(50), changes.next()).await.is_err());
+    watch.add(vec![PathBuf::new()]).await.unwrap_err();
+    assert!(tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().is_none());
 }
 
 #[tokio::test]
