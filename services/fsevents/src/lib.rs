@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use pid1_sdk::api::{File, FileEvent, SubscribeFile, Toast, command::Body, file::Type, file_event::Op};
 use pid1_sdk::error::printable;
@@ -110,11 +111,12 @@ impl Service for FsEvents {
     }
 
     async fn event(&mut self, ch: &mut Channel<Event>, event: Event) {
-        let Some(seat) = self.seats.get(&event.session).filter(|seat| seat.number == event.seat) else {
+        let Some(seat) = self.seats.get_mut(&event.session).filter(|seat| seat.number == event.seat) else {
             return;
         };
         match event.news {
             Some(News::Changes(changes)) => {
+                seat.forget_stale_links(ch, &changes).await;
                 for change in changes {
                     for by_link in through_links(&seat.links, &change) {
                         ch.send(event.session, message(&by_link));
@@ -129,6 +131,31 @@ impl Service for FsEvents {
                             watch them again.";
                 toast(ch, event.session, text.to_owned());
             }
+        }
+    }
+}
+
+impl Seat {
+    /// Of the links by way of which these changes would be told of, forgets those that lead elsewhere by now.
+    async fn forget_stale_links(&mut self, ch: &mut Channel<Event>, changes: &[Arc<Change>]) {
+        let ends = changes.iter().flat_map(|change| match &change.what {
+            What::Move(to) => [Some(&change.path), Some(to)],
+            _ => [Some(&change.path), None],
+        });
+        let folders: BTreeSet<&Path> = ends.flatten().filter_map(|path| path.parent()).collect();
+        let used = self.links.iter().filter(|(real, _)| folders.contains(&**real));
+        let mut used: Vec<(PathBuf, PathBuf)> = used.cloned().collect();
+        if used.is_empty() {
+            return;
+        }
+        let workspace = ch.engine().workspace().clone();
+        let stale = move || {
+            // One of which nothing can be said is kept.
+            used.retain(|(real, link)| workspace.resolve(link).is_ok_and(|now| now != *real));
+            used
+        };
+        for link in ch.engine().runtimes().file_work(stale).await.unwrap_or_default() {
+            self.links.remove(&link);
         }
     }
 }

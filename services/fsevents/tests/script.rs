@@ -126,6 +126,13 @@ async fn by_way_of_links_a_client_has_what_is_there_too() {
         assert_eq!(member.next().await, event(Op::Remove, &format!("{link}/y"), Type::Regular));
     }
     assert_eq!(member.next().await, moved("real/y", "y", Type::Regular));
+    // What does not lead there any more is no name of it.
+    fs::rename(root.join("y"), root.join("one")).unwrap();
+    while member.next().await != event(Op::Modify, "one", Type::Regular) {}
+    fs::write(root.join("real/z"), "").unwrap();
+    for path in ["other/z", "real/z"] {
+        assert_eq!(member.next().await, event(Op::Create, path, Type::Regular));
+    }
 }
 
 #[tokio::test]
