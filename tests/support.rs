@@ -20,7 +20,8 @@ pub use bare::{bare_root, copy};
 pub use http::{http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
 pub use proc_fs::{
-    children, descriptors, marked, named, raise_descriptor_limit, rss_bytes, stopped, threads_of, wrote_bytes,
+    Shortage, children, descriptors, marked, named, raise_descriptor_limit, rss_bytes, stopped, threads_of,
+    wrote_bytes,
 };
 pub use proxy::Proxy;
 pub use raw::{BINARY, CLOSE, FINAL, PING, PONG, Raw, TEXT, wrapped};

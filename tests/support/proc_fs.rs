@@ -3,6 +3,9 @@
 use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Rlimit, prlimit};
+
+use super::Agent;
 
 fn pids() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -81,5 +84,29 @@ pub fn raise_descriptor_limit(needed: usize) {
     if soft < needed {
         let raised = setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed));
         raised.unwrap_or_else(|error| panic!("{needed} descriptors are needed, {hard} are allowed: {error}"));
+    }
+}
+
+/// While this lives, the agent can open nothing.
+pub struct Shortage {
+    agent: Pid,
+    before: Rlimit,
+}
+
+impl Shortage {
+    pub fn of(agent: &Agent) -> Shortage {
+        let is_free =
+            |number: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{number}", agent.pid())).is_err();
+        let lowest = (0..).find(is_free);
+        let agent = Pid::from_raw(agent.pid()).unwrap();
+        let none = Rlimit { current: lowest, maximum: getrlimit(Resource::RLIMIT_NOFILE).unwrap().1.into() };
+        let before = prlimit(Some(agent), rustix::process::Resource::Nofile, none).unwrap();
+        Shortage { agent, before }
+    }
+}
+
+impl Drop for Shortage {
+    fn drop(&mut self) {
+        prlimit(Some(self.agent), rustix::process::Resource::Nofile, self.before).unwrap();
     }
 }

@@ -1,11 +1,13 @@
 //! One watch for all, none for nobody, and what happens when there are no more.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use pid1_sdk::api::command::Body;
 
-use crate::support::{Agent, LATE, Launch, SOON, eventually};
+use crate::support::{Agent, LATE, Launch, SOON, Shortage, eventually};
 
 use super::tree::{Tree, subscribe, watches};
 
@@ -78,6 +80,76 @@ async fn when_the_kernel_gives_no_more_watches_the_sysctl_is_named() {
     }
     tree.agree().await;
     assert!(tree.toasts[0].contains("fs.inotify.max_user_watches"), "{:?}", tree.toasts);
+}
+
+/// Needs root.
+#[tokio::test]
+async fn a_folder_that_is_mounted_at_two_places_is_watched_at_both() {
+    let mount = "cd root && mkdir -p a/inner b && mount --bind a b && cd .. && exec \"$0\" \"$@\"";
+    let agent = Launch::new().through(&["unshare", "--mount", "sh", "-c", mount]).start().await;
+    let mut tree = Tree::open(&agent).await;
+    // As the agent sees it.
+    let place = agent.root().strip_prefix("/").unwrap().to_owned();
+    tree.root = format!("/proc/{}/root", agent.pid()).into();
+    tree.root.push(place);
+    fs::write(tree.root.join("a/file"), "").unwrap();
+    tree.agree().await;
+    assert_eq!(tree.told().await, ["Create a/file", "Create b/file"]);
+    fs::create_dir(tree.root.join("b/inner/new")).unwrap();
+    fs::rename(tree.root.join("a/inner"), tree.root.join("a/moved")).unwrap();
+    fs::rename(tree.root.join("b/file"), tree.root.join("b/moved/new/file")).unwrap();
+    tree.agree().await;
+    fs::remove_dir_all(tree.root.join("b/moved/new")).unwrap();
+    tree.agree().await;
+    assert_eq!(watches(&agent), 3);
+    tree.log.clear();
+    // It comes to rest.
+    assert!(!tree.take(Duration::from_secs(1)).await, "{:?}", tree.log);
+}
+
+/// Needs root, to run it as somebody else.
+#[tokio::test]
+async fn a_folder_that_could_not_be_read_for_a_while_is_told_of_when_it_can_be() {
+    let agent = Launch::new().confined().start().await;
+    let root = agent.root();
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir_all(root.join("d/inner")).unwrap();
+    fs::write(root.join("d/old"), "").unwrap();
+    let mut tree = Tree::open(&agent).await;
+    allow(&root.join("d"), 0o700);
+    fs::write(root.join("d/inner/new"), "").unwrap();
+    while tree.known.keys().any(|known| known.starts_with("d/")) {
+        assert!(tree.take(LATE).await, "{:?}", tree.known);
+    }
+    allow(&root.join("d"), 0o755);
+    tree.agree().await;
+    // Nor is the root lost for good.
+    allow(&root, 0o000);
+    fs::write(root.join("new"), "").unwrap();
+    fs::write(root.join("d/inner/newer"), "").unwrap();
+    assert!(!tree.take(Duration::from_millis(500)).await, "{:?}", tree.log);
+    allow(&root, 0o755);
+    tree.agree().await;
+    fs::write(root.join("d/inner/newest"), "").unwrap();
+    tree.agree().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_while_descriptors_are_short_is_watched_when_there_are_some() {
+    let agent = Agent::start().await;
+    fs::create_dir(agent.root().join("d")).unwrap();
+    fs::write(agent.root().join("d/old"), "").unwrap();
+    let mut tree = Tree::nothing(&agent).await;
+    tree.peer.ask(tree.channel, subscribe("d/x")).await;
+    let shortage = Shortage::of(&agent);
+    // It is watched already, but what is in it has not been of interest.
+    assert!(matches!(tree.peer.ask(tree.channel, subscribe("d")).await, Body::Ok(_)));
+    drop(shortage);
+    tree.until("d/old").await;
+    fs::remove_file(agent.root().join("d/old")).unwrap();
+    while tree.known.contains_key("d/old") {
+        assert!(tree.take(LATE).await);
+    }
 }
 
 #[tokio::test]

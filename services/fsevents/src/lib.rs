@@ -8,8 +8,9 @@
 //! gets the difference later and holds up nobody.
 #![warn(missing_docs)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use pid1_sdk::api::{File, FileEvent, SubscribeFile, Toast, command::Body, file::Type, file_event::Op};
 use pid1_sdk::error::printable;
@@ -32,7 +33,7 @@ struct Seat {
     number: u64,
     watch: Watch,
     /// Folders that were asked for by way of a link: where they are, and what they were called.
-    links: BTreeMap<PathBuf, PathBuf>,
+    links: BTreeSet<(PathBuf, PathBuf)>,
 }
 
 /// Something that a member is to be told.
@@ -72,7 +73,7 @@ impl Service for FsEvents {
         let resolved = ch.engine().runtimes().file_work(resolve).await;
         let resolved = resolved.ok_or_else(|| Error::new("fsevents: the agent is stopping"))?;
         let seat = self.seat(ch, from)?;
-        let (mut paths, mut wrong) = (Vec::new(), None);
+        let (mut paths, mut wrong, mut too_many) = (Vec::new(), None, None);
         for (real, asked) in resolved {
             let real = match real {
                 Ok(real) => real,
@@ -82,20 +83,22 @@ impl Service for FsEvents {
                 }
             };
             if let Some(asked) = plain(&asked).filter(|asked| *asked != real) {
-                if seat.links.len() >= limits::WATCH_LINKS && !seat.links.contains_key(&real) {
-                    return Err(Error::new(format!(
-                        "fsevents: cannot watch {}: {} paths with links in them are watched already",
+                let link = (real.clone(), asked.clone());
+                if seat.links.len() >= limits::WATCH_LINKS && !seat.links.contains(&link) {
+                    too_many = Some(Error::new(format!(
+                        "cannot watch {}: {} paths with links in them are watched already",
                         printable(&asked.to_string_lossy()),
                         limits::WATCH_LINKS
                     )));
+                    break;
                 }
-                paths.push(asked.clone());
-                seat.links.insert(real.clone(), asked);
+                paths.push(asked);
+                seat.links.insert(link);
             }
             paths.push(real);
         }
-        seat.watch.add(paths).await.map_err(because)?;
-        // The others are watched all the same.
+        // Where there is no room for more, those before are watched; where one is wrong, so are all others.
+        seat.watch.add(paths).await.and(too_many.map_or(Ok(()), Err)).map_err(because)?;
         wrong.map_or(Ok(Reply::None), |error| Err(because(error.into())))
     }
 
@@ -108,13 +111,14 @@ impl Service for FsEvents {
     }
 
     async fn event(&mut self, ch: &mut Channel<Event>, event: Event) {
-        let Some(seat) = self.seats.get(&event.session).filter(|seat| seat.number == event.seat) else {
+        let Some(seat) = self.seats.get_mut(&event.session).filter(|seat| seat.number == event.seat) else {
             return;
         };
         match event.news {
             Some(News::Changes(changes)) => {
+                seat.forget_stale_links(ch, &changes).await;
                 for change in changes {
-                    if let Some(by_link) = through_link(&seat.links, &change) {
+                    for by_link in through_links(&seat.links, &change) {
                         ch.send(event.session, message(&by_link));
                     }
                     ch.send(event.session, message(&change));
@@ -127,6 +131,31 @@ impl Service for FsEvents {
                             watch them again.";
                 toast(ch, event.session, text.to_owned());
             }
+        }
+    }
+}
+
+impl Seat {
+    /// Of the links by way of which these changes would be told of, forgets those that lead elsewhere by now.
+    async fn forget_stale_links(&mut self, ch: &mut Channel<Event>, changes: &[Arc<Change>]) {
+        let ends = changes.iter().flat_map(|change| match &change.what {
+            What::Move(to) => [Some(&change.path), Some(to)],
+            _ => [Some(&change.path), None],
+        });
+        let folders: BTreeSet<&Path> = ends.flatten().filter_map(|path| path.parent()).collect();
+        let used = self.links.iter().filter(|(real, _)| folders.contains(&**real));
+        let mut used: Vec<(PathBuf, PathBuf)> = used.cloned().collect();
+        if used.is_empty() {
+            return;
+        }
+        let workspace = ch.engine().workspace().clone();
+        let stale = move || {
+            // One of which nothing can be said is kept.
+            used.retain(|(real, link)| workspace.resolve(link).is_ok_and(|now| now != *real));
+            used
+        };
+        for link in ch.engine().runtimes().file_work(stale).await.unwrap_or_default() {
+            self.links.remove(&link);
         }
     }
 }
@@ -151,7 +180,7 @@ impl FsEvents {
                 // Unless the member has left, this is an error in the watcher.
                 let _ = events.send(Event { session, seat, news: None }).await;
             });
-            self.seats.insert(session, Seat { number: seat, watch, links: BTreeMap::new() });
+            self.seats.insert(session, Seat { number: seat, watch, links: BTreeSet::new() });
         }
         self.seats.get_mut(&session).ok_or_else(|| Error::new("fsevents: this session has left"))
     }
@@ -176,18 +205,26 @@ fn plain(path: &Path) -> Option<PathBuf> {
         .collect()
 }
 
-/// The same, as it is called by way of a link that was asked for.
-fn through_link(links: &BTreeMap<PathBuf, PathBuf>, change: &Change) -> Option<Change> {
-    let called = |path: &Path| {
-        let link = links.get(path.parent()?)?;
-        Some(link.join(path.file_name()?))
+/// The same, as it is called by way of each link that was asked for.
+fn through_links(links: &BTreeSet<(PathBuf, PathBuf)>, change: &Change) -> Vec<Change> {
+    let called = |path: &Path| -> Vec<PathBuf> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+        let from = links.range((folder.to_owned(), PathBuf::new())..);
+        from.take_while(|(real, _)| real == folder).map(|(_, link)| link.join(name)).collect()
     };
-    let path = called(&change.path)?;
-    let what = match &change.what {
-        What::Move(to) => called(to).map_or(What::Remove, What::Move),
-        other => other.clone(),
-    };
-    Some(Change { path, what, kind: change.kind })
+    let one = |path, what| Change { path, kind: change.kind, what };
+    let here = called(&change.path).into_iter();
+    match &change.what {
+        What::Move(to) if to.parent() == change.path.parent() => {
+            here.zip(called(to)).map(|(path, to)| one(path, What::Move(to))).collect()
+        }
+        // What the one folder is called says nothing of what the other is.
+        What::Move(to) => {
+            let there = called(to).into_iter().map(|path| one(path, What::Create));
+            here.map(|path| one(path, What::Remove)).chain(there).collect()
+        }
+        what => here.map(|path| one(path, what.clone())).collect(),
+    }
 }
 
 fn message(change: &Change) -> Body {

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use pid1_fsevents::FsEvents;
 use pid1_sdk::Role;
 use pid1_sdk::api::{File, FileEvent, Ok as Done, SubscribeFile, command::Body, file::Type, file_event::Op};
+use pid1_sdk::limits;
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 
 fn subscribe(paths: &[&str]) -> Body {
@@ -97,6 +98,63 @@ async fn a_folder_asked_for_by_way_of_a_link_is_told_of_by_both_names() {
     assert_eq!(member.next().await, event(Op::Create, "real/x", Type::Regular));
     let answer = member.ask(subscribe(&["out"])).await;
     assert!(matches!(&answer, Body::Error(text) if text.contains("out")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn by_way_of_links_a_client_has_what_is_there_too() {
+    let channel = TestChannel::open::<FsEvents>(None);
+    let root = channel.root();
+    fs::create_dir(root.join("real")).unwrap();
+    for link in ["one", "other"] {
+        symlink("real", root.join(link)).unwrap();
+    }
+    fs::write(root.join("x"), "").unwrap();
+    let mut member = channel.join(Role::Editor).await;
+    watching(&mut member, &[".", "one", "other"]).await;
+    fs::rename(root.join("x"), root.join("real/x")).unwrap();
+    for link in ["one", "other"] {
+        assert_eq!(member.next().await, event(Op::Create, &format!("{link}/x"), Type::Regular));
+    }
+    assert_eq!(member.next().await, moved("x", "real/x", Type::Regular));
+    fs::rename(root.join("real/x"), root.join("real/y")).unwrap();
+    for link in ["one", "other", "real"] {
+        let (old, new) = (format!("{link}/x"), format!("{link}/y"));
+        assert_eq!(member.next().await, moved(&old, &new, Type::Regular));
+    }
+    fs::rename(root.join("real/y"), root.join("y")).unwrap();
+    for link in ["one", "other"] {
+        assert_eq!(member.next().await, event(Op::Remove, &format!("{link}/y"), Type::Regular));
+    }
+    assert_eq!(member.next().await, moved("real/y", "y", Type::Regular));
+    // What does not lead there any more is no name of it.
+    fs::rename(root.join("y"), root.join("one")).unwrap();
+    while member.next().await != event(Op::Modify, "one", Type::Regular) {}
+    fs::write(root.join("real/z"), "").unwrap();
+    for path in ["other/z", "real/z"] {
+        assert_eq!(member.next().await, event(Op::Create, path, Type::Regular));
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_more_what_was_asked_for_before_is_watched() {
+    let channel = TestChannel::open::<FsEvents>(None);
+    fs::create_dir(channel.root().join("real")).unwrap();
+    symlink("real", channel.root().join("link")).unwrap();
+    let mut member = channel.join(Role::Editor).await;
+    // Each is another path, and goes through a link.
+    let links: Vec<String> = (0..=limits::WATCH_LINKS).map(|number| format!("link/{number}")).collect();
+    let mut paths: Vec<&str> = links.iter().map(String::as_str).collect();
+    paths.insert(0, "before");
+    paths.push("after");
+    let answer = member.ask(subscribe(&paths)).await;
+    let Body::Error(text) = answer else { unreachable!("{answer:?}") };
+    assert!(text.starts_with("fsevents: cannot watch link/1024: 1024 paths"), "{text}");
+    for name in ["after", "real/1024", "before"] {
+        fs::write(channel.root().join(name), "").unwrap();
+    }
+    assert_eq!(member.next().await, event(Op::Create, "before", Type::Regular));
+    fs::write(channel.root().join("real/0"), "").unwrap();
+    assert_eq!(member.next().await, event(Op::Create, "real/0", Type::Regular));
 }
 
 #[tokio::test]

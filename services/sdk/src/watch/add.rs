@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::disk::Folder;
 use super::gather::Batch;
 use super::listing::{Kind, Known, Name};
 use super::subscriber::Subscriber;
@@ -25,14 +26,15 @@ impl Worker {
             )));
         }
         let mut id = Tree::ROOT;
-        self.arrive(id);
+        // The folder there, where it had to be opened: reached from the root each time, a deep one would take long.
+        let mut folder = self.arrive(id, None);
         for name in names {
             if self.is_hidden(id, name) {
                 // As good as not there, now and ever.
                 self.prune(id);
                 return Ok(());
             }
-            id = self.step_down(id, name);
+            (id, folder) = self.step_down(id, name, folder);
         }
         let (had_all, was_in_tree) = (self.tree.wants_all(id), self.tree.in_tree(id));
         if self.note(subscriber, id, tree) {
@@ -43,7 +45,7 @@ impl Worker {
                 self.greet(id, subscriber);
             }
             if tree && !was_in_tree {
-                self.add_beneath(id);
+                self.add_beneath(subscriber, id);
             }
         }
         Ok(())
@@ -51,40 +53,43 @@ impl Worker {
 
     /// Watches the folder at this node if there is one and it is not watched yet. To whoever waited for it, all in it is
     /// new.
-    fn arrive(&mut self, id: NodeId) {
+    fn arrive(&mut self, id: NodeId, above: Option<&Folder>) -> Option<Folder> {
         if self.tree[id].live.is_some() {
-            return;
+            return None;
         }
         if !self.tree[id].listing.is_empty() {
             // Another folder than the one that was here. That it was replaced is told when its name is looked at.
             self.clear(id);
             self.suspect(id);
         }
-        if let Some(folder) = self.begin(id) {
-            let mut batch = Batch::default();
-            self.newcomers(id, &folder, &mut batch);
-            self.settle_all(batch);
-        }
+        let folder = self.begin(id, above)?;
+        let mut batch = Batch::default();
+        self.newcomers(id, &folder, &mut batch);
+        self.settle_all(batch);
+        Some(folder)
     }
 
-    fn step_down(&mut self, id: NodeId, name: &OsStr) -> NodeId {
+    fn step_down(
+        &mut self,
+        id: NodeId,
+        name: &OsStr,
+        mut folder: Option<Folder>,
+    ) -> (NodeId, Option<Folder>) {
         // Whatever mattered before is known, or the kernel has said something that has not been looked at yet.
         let is_known = self.matters(id, name);
         let child = self.tree.child_or_new(id, name);
         if self.tree[id].live.is_none() {
-            return child;
+            return (child, None);
         }
         if !is_known {
-            let entry = self.root.open(&self.tree.path(id)).ok().and_then(|folder| folder.look(name));
-            if let Some(entry) = entry {
+            folder = folder.or_else(|| self.open(id));
+            if let Some(entry) = folder.as_ref().and_then(|folder| folder.look(name)) {
                 Arc::make_mut(&mut self.tree[id].listing).insert(name.into(), Known { entry, told: 0 });
             }
         }
         let known = self.tree[id].listing.get(name);
-        if known.is_some_and(|known| known.entry.kind == Kind::Folder) {
-            self.arrive(child);
-        }
-        child
+        let is_folder = known.is_some_and(|known| known.entry.kind == Kind::Folder);
+        (child, if is_folder { self.arrive(child, folder.as_ref()) } else { None })
     }
 
     /// Whether the subscriber may have so many names more. Paths that are gone, and of whose return it would be told, make
@@ -132,8 +137,8 @@ impl Worker {
         if self.tree[id].live.is_none() {
             return;
         }
-        let Ok(folder) = self.root.open(&self.tree.path(id)) else { return };
-        for name in folder.names().unwrap_or_default() {
+        let Some(folder) = self.open(id) else { return };
+        for name in self.names(id, &folder) {
             if self.is_hidden(id, &name) || self.tree.child(id, &name).is_some() {
                 continue;
             }
@@ -154,11 +159,15 @@ impl Worker {
         own.any(|one| one.since.is_none_or(|since| told > since))
     }
 
-    /// Watches every folder beneath.
-    fn add_beneath(&mut self, id: NodeId) {
+    /// Watches every folder beneath, as long as the subscriber is there.
+    fn add_beneath(&mut self, subscriber: SubscriberId, top: NodeId) {
         // With each, whether a tree above it is watched by others already.
-        let mut folders = vec![(id, false)];
+        let mut folders = vec![(top, false)];
         while let Some((id, was_in_tree)) = folders.pop() {
+            let has_left = self.subscribers.get(&subscriber).is_none_or(|one| one.mailbox.is_closed());
+            if has_left || self.is_stopping() {
+                return self.drop_interest(subscriber, top);
+            }
             let inner =
                 |(name, known): (&Name, &Known)| (known.entry.kind == Kind::Folder).then(|| name.clone());
             let names: Vec<Name> = self.tree[id].listing.iter().filter_map(inner).collect();
@@ -166,9 +175,9 @@ impl Worker {
                 let is_new = self.tree.child(id, &name).is_none();
                 let child = self.tree.child_or_new(id, &name);
                 if is_new {
-                    self.begin(child);
+                    self.begin(child, None);
                 } else {
-                    self.arrive(child);
+                    self.arrive(child, None);
                 }
                 self.tree[child].young_until = Some(self.now + limits::WATCH_YOUNG);
                 let was_in_tree = was_in_tree || !self.tree[child].trees.is_empty();

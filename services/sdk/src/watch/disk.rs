@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, openat, statat};
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 use super::listing::{Entry, Kind, Name};
 
@@ -47,7 +47,7 @@ impl Folder {
         Ok(folder)
     }
 
-    fn child(&self, name: &OsStr) -> Result<Folder> {
+    pub(super) fn child(&self, name: &OsStr) -> Result<Folder> {
         Folder::new(openat(&self.fd, name, FOLDER, Mode::empty())?)
     }
 
@@ -87,4 +87,14 @@ impl Folder {
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
+}
+
+/// Whether an error says nothing about what is there.
+pub(super) fn is_passing(error: Errno) -> bool {
+    is_short(error) || matches!(error, Errno::IO | Errno::INTR | Errno::STALE)
+}
+
+/// Whether an error says nothing about the folder, and would be the same with any other.
+pub(super) fn is_short(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }

@@ -89,8 +89,9 @@ impl Worker {
         if self.unwatched.remove(&old) {
             self.unwatched.insert(new);
         }
-        if let Some(watch) = live.and_then(|live| live.watch) {
-            self.by_watch.insert(watch, new);
+        let nodes = live.and_then(|live| self.by_watch.get_mut(&live.watch?));
+        for node in nodes.into_iter().flatten().filter(|node| **node == old) {
+            *node = new;
         }
         let is_dirty = relist || !dirty.is_empty();
         let node = &mut self.tree[new];

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::disk::Folder;
-use super::inotify::{Inotify, WatchId};
+use super::disk::{Folder, is_passing};
 use super::listing::{Entry, Kind, Marks, Name};
 use super::reconcile::Slot;
-use super::tree::{Live, NodeId, Tree};
+use super::tree::{NodeId, Tree};
 use super::worker::Worker;
 use crate::limits;
 use crate::workspace::{HIDDEN, is_temporary};
@@ -79,23 +78,18 @@ impl Worker {
         }
         let folder = match self.root.open(&self.tree.path(id)) {
             Ok(folder) if folder.id == live.id => folder,
-            Err(error) if is_passing(error) => {
+            other => {
                 self.put_off(id, marked);
-                return self.look_later(id);
-            }
-            _ => {
-                self.put_off(id, marked);
-                let lost = self.first_lost(id);
-                return self.suspect(lost);
+                let is_passing = other.is_err_and(is_passing);
+                return match (!is_passing).then(|| self.first_lost(id)).flatten() {
+                    Some(lost) => self.suspect(lost),
+                    None => self.look_later(id),
+                };
             }
         };
         let mut names: BTreeSet<Name> = marked.keys().cloned().collect();
         if relist {
-            match folder.names() {
-                Ok(there) => names.extend(there.into_iter().filter(|name| !self.is_hidden(id, name))),
-                Err(error) if is_passing(error) => self.look_later(id),
-                Err(_) => {}
-            }
+            names.extend(self.names(id, &folder).into_iter().filter(|name| !self.is_hidden(id, name)));
             let node = &self.tree[id];
             names.extend(node.listing.keys().chain(node.children.keys()).cloned());
             if !self.tree.wants_all(id) {
@@ -135,12 +129,17 @@ impl Worker {
     }
 
     /// Of a folder that is not where it was and those above it: the one whose parent still is. It alone has moved or gone.
-    fn first_lost(&self, id: NodeId) -> NodeId {
-        let is_there = |id: &NodeId| {
-            let folder = self.root.open(&self.tree.path(*id));
-            folder.is_ok_and(|folder| self.tree[*id].live.is_some_and(|live| live.id == folder.id))
-        };
-        self.tree.up(id).take_while(|id| !is_there(id)).last().unwrap_or(id)
+    /// `None` if that cannot be said now.
+    fn first_lost(&self, id: NodeId) -> Option<NodeId> {
+        let mut lost = id;
+        for id in self.tree.up(id) {
+            match self.root.open(&self.tree.path(id)) {
+                Ok(folder) if self.tree[id].live.is_some_and(|live| live.id == folder.id) => break,
+                Err(error) if is_passing(error) => return None,
+                _ => lost = id,
+            }
+        }
+        Some(lost)
     }
 
     /// If the folder is still there, or elsewhere, it is listed then.
@@ -152,6 +151,24 @@ impl Worker {
         }
     }
 
+    /// The folder at this path; if it cannot be opened now, it is listed later.
+    pub(super) fn open(&mut self, id: NodeId) -> Option<Folder> {
+        let folder = self.root.open(&self.tree.path(id));
+        if folder.as_ref().is_err_and(|error| is_passing(*error)) {
+            self.look_later(id);
+        }
+        folder.ok()
+    }
+
+    /// All names in a folder; if they cannot be had now, it is listed later.
+    pub(super) fn names(&mut self, id: NodeId, folder: &Folder) -> Vec<Name> {
+        let names = folder.names();
+        if names.as_ref().is_err_and(|error| is_passing(*error)) {
+            self.look_later(id);
+        }
+        names.unwrap_or_default()
+    }
+
     /// Something is in the way that will not be there for long.
     fn look_later(&mut self, id: NodeId) {
         let node = &mut self.tree[id];
@@ -161,21 +178,23 @@ impl Worker {
     }
 
     /// Watches the folder at this path, if there is one; nothing is known of it yet. First watched, then listed:
-    /// what comes in between is seen twice, never missed.
-    pub(super) fn begin(&mut self, id: NodeId) -> Option<Folder> {
-        let folder = match self.root.open(&self.tree.path(id)) {
+    /// what comes in between is seen twice, never missed. Whoever has the folder above it open can save the way there.
+    pub(super) fn begin(&mut self, id: NodeId, above: Option<&Folder>) -> Option<Folder> {
+        let folder = above
+            .map_or_else(|| self.root.open(&self.tree.path(id)), |above| above.child(&self.tree[id].name));
+        let folder = match folder {
             Ok(folder) => folder,
             Err(error) => {
+                // A folder that should be watched and is not is tried again when its name is looked at, where its
+                // parent is by then.
                 let node = &self.tree[id];
-                if let Some(parent) = node.parent {
-                    // A folder that should be watched and is not is tried again when its name is looked at, where its
-                    // parent is by then.
-                    let name = node.name.clone();
-                    if is_passing(error) {
-                        self.look_later(parent);
-                    } else if matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
-                        self.mark(parent, name, Marks::default());
+                match (node.parent, error) {
+                    (None, _) => self.suspect(id),
+                    (Some(parent), error) if is_passing(error) => self.look_later(parent),
+                    (Some(parent), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                        self.mark(parent, node.name.clone(), Marks::default());
                     }
+                    _ => {}
                 }
                 return None;
             }
@@ -185,29 +204,9 @@ impl Worker {
         Some(folder)
     }
 
-    fn set_live(&mut self, id: NodeId, folder: &Folder, watch: Option<WatchId>) {
-        match watch {
-            Some(watch) => {
-                self.unwatched.remove(&id);
-                if let Some(other) = self.by_watch.insert(watch, id).filter(|other| *other != id) {
-                    // The same folder, before it was moved.
-                    self.tree[other].live = None;
-                    self.suspect(other);
-                }
-            }
-            None => {
-                if self.unwatched.is_empty() {
-                    self.relist_at = self.now + limits::WATCH_RELIST;
-                }
-                self.unwatched.insert(id);
-            }
-        }
-        self.tree[id].live = Some(Live { id: folder.id, watch });
-    }
-
     /// All names of a folder that has just begun, as what has come.
     pub(super) fn newcomers(&mut self, id: NodeId, folder: &Folder, batch: &mut Batch) {
-        for name in folder.names().unwrap_or_default() {
+        for name in self.names(id, folder) {
             if self.is_hidden(id, &name) || !self.matters(id, &name) {
                 continue;
             }
@@ -216,116 +215,6 @@ impl Worker {
             batch.add(id, name, slot);
         }
     }
-
-    /// A watch for the folder, `None` if there is none to be had, of which people are then told.
-    fn watch(&mut self, folder: &Folder) -> Option<WatchId> {
-        if self.inotify.is_none() {
-            match Inotify::new() {
-                Ok(inotify) => self.inotify = Some(inotify),
-                Err(error) => {
-                    self.notice(format!(
-                        "there is no inotify instance to be had ({error}): end programs that watch files, or raise \
-                         fs.inotify.max_user_instances"
-                    ));
-                    return None;
-                }
-            }
-        }
-        let inotify = self.inotify.as_ref()?;
-        if self.by_watch.len() >= self.max_watches {
-            self.notice(format!(
-                "all {} watches that the agent may have are used: raise --max-watches or fs.inotify.max_user_watches",
-                self.max_watches
-            ));
-            return None;
-        }
-        match inotify.watch(folder) {
-            Ok(watch) => Some(watch),
-            Err(Errno::NOSPC) => {
-                self.notice(
-                    "the system gives no more inotify watches: raise fs.inotify.max_user_watches on the host, as by \
-                     sysctl fs.inotify.max_user_watches=1048576"
-                        .to_owned(),
-                );
-                None
-            }
-            // Somebody else's folder, which cannot be listed either.
-            Err(Errno::ACCESS) => None,
-            Err(error) => {
-                self.notice(format!("the system says: {error}"));
-                None
-            }
-        }
-    }
-
-    fn notice(&mut self, why: String) {
-        self.unwatched_because =
-            format!("Changes in some folders are seen only every few seconds, because {why}");
-        for subscriber in self.subscribers.values_mut() {
-            subscriber.notice(&self.unwatched_because);
-        }
-    }
-
-    /// Tries again to watch what is not watched, and has it all listed.
-    pub(super) fn watch_or_relist(&mut self) {
-        for id in self.unwatched.clone() {
-            let path = self.tree.path(id);
-            match (self.tree[id].live, self.root.open(&path)) {
-                (Some(live), Ok(folder)) if folder.id == live.id => {
-                    let watch = self.watch(&folder);
-                    self.set_live(id, &folder, watch);
-                    self.relist(id);
-                }
-                _ => self.suspect(id),
-            }
-        }
-    }
-
-    /// Events were lost: everything is listed again. A watch that has ended unheard is found by its new number.
-    pub(super) fn rescan(&mut self) {
-        for id in self.tree.below(Tree::ROOT) {
-            let Some(live) = self.tree[id].live else { continue };
-            let folder = self.root.open(&self.tree.path(id)).ok().filter(|folder| folder.id == live.id);
-            let watch = match (&folder, &self.inotify) {
-                (Some(folder), Some(inotify)) if live.watch.is_some() => inotify.watch(folder).ok(),
-                _ => None,
-            };
-            if folder.is_some() && watch == live.watch {
-                self.relist(id);
-            } else {
-                if let (Some(new), Some(inotify)) = (watch, &self.inotify)
-                    && !self.by_watch.contains_key(&new)
-                {
-                    inotify.unwatch(new);
-                }
-                self.end_watch(id);
-                self.suspect(id);
-            }
-        }
-    }
-
-    fn relist(&mut self, id: NodeId) {
-        self.tree[id].relist = true;
-        self.tree[id].quiet_at = None;
-        self.unschedule(id);
-        self.schedule(id);
-    }
-
-    /// There is nothing here any more.
-    pub(super) fn end_watch(&mut self, id: NodeId) {
-        self.unwatched.remove(&id);
-        if let Some(Live { watch: Some(watch), .. }) = self.tree[id].live.take() {
-            self.by_watch.remove(&watch);
-            if let Some(inotify) = &self.inotify {
-                inotify.unwatch(watch);
-            }
-        }
-    }
-}
-
-/// Whether an error says nothing about what is there.
-fn is_passing(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO | Errno::INTR | Errno::STALE)
 }
 
 /// How long a look at everything may take before what the kernel says meanwhile is heard.

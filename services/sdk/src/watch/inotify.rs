@@ -35,6 +35,8 @@ pub(super) type WatchId = i32;
 pub(super) enum Said {
     /// This name of that folder may have changed. The number joins the two halves of a move.
     Name(WatchId, Name, Marks, u32),
+    /// The folder's own mode may have changed, and with it what can be seen in it.
+    Folder(WatchId),
     /// The folder is no longer watched: it was removed, or unmounted.
     Ended(WatchId),
     /// Events were lost.
@@ -90,6 +92,8 @@ impl Inotify {
                 };
                 let name = OsStr::from_bytes(name.to_bytes()).into();
                 take(Said::Name(event.wd(), name, marks, event.cookie()));
+            } else {
+                take(Said::Folder(event.wd()));
             }
         }
         false

@@ -38,6 +38,7 @@ mod settle;
 mod subscriber;
 mod tell;
 mod tree;
+mod watches;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -185,7 +186,8 @@ impl Watch {
     /// [`Workspace::resolve`](crate::workspace::Workspace::resolve). What is watched already stays watched.
     ///
     /// # Errors
-    /// If a path leads out of the workspace, or there are too many; those before it are watched.
+    /// If a path leads out of the workspace, or there are too many: those before it are watched, those after it are not.
+    /// If the watcher has ended; then nothing more is told.
     pub async fn add(&self, paths: Vec<PathBuf>) -> Result<()> {
         self.order(paths, false).await
     }
@@ -201,7 +203,11 @@ impl Watch {
     async fn order(&self, paths: Vec<PathBuf>, tree: bool) -> Result<()> {
         let (done, is_done) = oneshot::channel();
         let (subscriber, mailbox) = (self.subscriber, self.mailbox.clone());
-        let gone = || Error::new("cannot watch: the watcher has ended");
+        let gone = || {
+            // A thread that never heard of this subscriber could not tell it so.
+            self.mailbox.close();
+            Error::new("cannot watch: the watcher has ended")
+        };
         let order = Order { subscriber, mailbox, paths, tree, done };
         self.orders.send(order).await.map_err(|_| gone())?;
         self.bell.ring();

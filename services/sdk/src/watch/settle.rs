@@ -23,7 +23,7 @@ impl Worker {
                 if !self.tree.contains(id) || self.tree[id].live.is_some() {
                     continue;
                 }
-                match self.begin(id) {
+                match self.begin(id, None) {
                     Some(folder) => {
                         self.newcomers(id, &folder, &mut batch);
                         // Whoever made it is likely to go on.

@@ -54,13 +54,14 @@ impl Subscriber {
         }
     }
 
-    /// Remembers that it is told of this move; false if it cannot be, because there are too many.
+    /// Remembers that it is told of this move; false if it cannot be, because there are too many. Its subscriptions are
+    /// good for the new place besides the old one: when it may not have more, it has to ask for those it wants.
     pub(super) fn may_see_move(&mut self, from: &Path, to: &Path, at: Instant, count: u64) -> bool {
         let is_old = |moved: &Moved| at.duration_since(moved.at) > limits::WATCH_MOVES_FOR;
         while self.moves.front().is_some_and(is_old) {
             self.moves.pop_front();
         }
-        let fits = self.moves.len() < limits::WATCH_MOVES;
+        let fits = self.moves.len() < limits::WATCH_MOVES && self.names < limits::WATCHED_NAMES;
         if fits {
             self.moves.push_back(Moved { from: from.to_owned(), to: to.to_owned(), at, count });
         }

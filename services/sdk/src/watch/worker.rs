@@ -18,7 +18,7 @@ use super::listing::{Kind, Known, Marks};
 use super::mailbox::{Bell, Mailbox};
 use super::subscriber::Subscriber;
 use super::tree::{NodeId, SubscriberId, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits;
 
 /// Somebody wants to watch more.
@@ -38,7 +38,8 @@ pub(super) struct Worker {
     pub(super) inotify: Option<Inotify>,
     pub(super) max_watches: usize,
     pub(super) tree: Tree,
-    pub(super) by_watch: HashMap<WatchId, NodeId>,
+    /// More than one is for a folder that is mounted at several places, or of whose move has not been heard yet.
+    pub(super) by_watch: HashMap<WatchId, Vec<NodeId>>,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     /// Folders to look at, and when.
     pub(super) due: BTreeSet<(Instant, NodeId)>,
@@ -53,10 +54,10 @@ pub(super) struct Worker {
     /// When the events of this turn were read.
     pub(super) now: Instant,
     /// Something moved away from there, and it is not known yet where it went.
-    half_move: Option<(u32, NodeId)>,
+    half_move: Option<(u32, WatchId)>,
     /// There is more to hear than fits into one turn.
     more: bool,
-    /// Events were lost.
+    /// Events were lost, or the root cannot be looked at.
     lost: bool,
     /// All is listed again at this time at the earliest.
     rescan_at: Instant,
@@ -146,21 +147,31 @@ impl Worker {
     fn take_in(&mut self, said: Said) {
         match said {
             Said::Name(watch, name, marks, cookie) => {
-                let Some(&id) = self.by_watch.get(&watch) else { return };
-                if self.is_hidden(id, &name) || !self.matters(id, &name) {
+                let nodes = self.by_watch.get(&watch).into_iter().flatten().copied();
+                let interest = |id: &NodeId| !self.is_hidden(*id, &name) && self.matters(*id, &name);
+                let nodes: Vec<NodeId> = nodes.filter(interest).collect();
+                if nodes.is_empty() {
                     return;
                 }
-                self.mark(id, name, marks);
+                for id in nodes {
+                    self.mark(id, name.clone(), marks);
+                }
                 if marks.from {
-                    self.half_move = Some((cookie, id));
+                    self.half_move = Some((cookie, watch));
                 } else if marks.to
                     && let Some((_, from)) = self.half_move.take_if(|(half, _)| *half == cookie)
                 {
-                    self.look_together(from, id);
+                    self.look_together(from, watch);
+                }
+            }
+            Said::Folder(watch) => {
+                for id in self.by_watch.get(&watch).cloned().unwrap_or_default() {
+                    self.tree[id].relist = true;
+                    self.schedule(id);
                 }
             }
             Said::Ended(watch) => {
-                if let Some(id) = self.by_watch.remove(&watch) {
+                for id in self.by_watch.remove(&watch).unwrap_or_default() {
                     self.tree[id].live = None;
                     self.suspect(id);
                 }
@@ -184,12 +195,13 @@ impl Worker {
         self.schedule(id);
     }
 
-    /// The folder may no longer be what is at its path: whoever knows of its name looks.
+    /// The folder may no longer be what is at its path: whoever knows of its name looks. The root is held open and never
+    /// another: it will be back.
     pub(super) fn suspect(&mut self, id: NodeId) {
         let node = &self.tree[id];
-        if let Some(parent) = node.parent {
-            let name = node.name.clone();
-            self.mark(parent, name, Marks { gone: true, ..Marks::default() });
+        match node.parent {
+            Some(parent) => self.mark(parent, node.name.clone(), Marks { gone: true, ..Marks::default() }),
+            None => self.lost = true,
         }
     }
 
@@ -210,9 +222,11 @@ impl Worker {
     }
 
     /// Both ends of a move are looked at in the same turn, or it could not be told as one.
-    fn look_together(&mut self, one: NodeId, other: NodeId) {
-        let at = [one, other].iter().filter_map(|id| self.tree[*id].due).min();
-        for id in [one, other] {
+    fn look_together(&mut self, one: WatchId, other: WatchId) {
+        let nodes = [one, other].into_iter().filter_map(|watch| self.by_watch.get(&watch)).flatten();
+        let nodes: Vec<NodeId> = nodes.copied().collect();
+        let at = nodes.iter().filter_map(|id| self.tree[*id].due).min();
+        for id in nodes {
             self.unschedule(id);
             self.tree[id].due = at;
             self.due.extend(at.map(|at| (at, id)));
@@ -220,19 +234,12 @@ impl Worker {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(Order { subscriber, mailbox, paths, tree, done }) = self.orders.try_recv() {
-            self.subscribers.entry(subscriber).or_insert_with(|| Subscriber::new(mailbox));
+        while let Ok(order) = self.orders.try_recv() {
+            let mailbox = &order.mailbox;
+            self.subscribers.entry(order.subscriber).or_insert_with(|| Subscriber::new(mailbox.clone()));
+            let result = self.carry_out(&order);
             // Whoever has left meanwhile does not wait.
-            let _ = done.send(paths.iter().try_for_each(|path| {
-                let moved = self.subscribers.get(&subscriber).map(|subscriber| subscriber.moved(path));
-                self.add(subscriber, path, tree)?;
-                moved.into_iter().flatten().try_for_each(|path| self.add(subscriber, &path, tree))?;
-                if self.now.elapsed() > HEAR_EVERY {
-                    // Others wait for what happens meanwhile.
-                    self.hear_and_look();
-                }
-                Ok(())
-            }));
+            let _ = order.done.send(result);
         }
         let closed = self.subscribers.iter().filter(|(_, subscriber)| subscriber.mailbox.is_closed());
         for id in closed.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -240,15 +247,38 @@ impl Worker {
         }
     }
 
+    fn carry_out(&mut self, order: &Order) -> Result<()> {
+        for path in &order.paths {
+            if order.done.is_closed() || self.is_stopping() {
+                return Err(Error::new("cannot watch: nobody waits for it any more"));
+            }
+            let subscriber = order.subscriber;
+            let moved = self.subscribers.get(&subscriber).map(|subscriber| subscriber.moved(path));
+            self.add(subscriber, path, order.tree)?;
+            for path in moved.into_iter().flatten() {
+                self.add(subscriber, &path, order.tree)?;
+            }
+            if self.now.elapsed() > HEAR_EVERY {
+                // Others wait for what happens meanwhile.
+                self.hear_and_look();
+            }
+        }
+        Ok(())
+    }
+
     fn hear_and_look(&mut self) {
         self.now = Instant::now();
         self.hear();
         if self.lost && self.now >= self.rescan_at {
             self.lost = false;
-            debug!("inotify lost events: everything watched is listed again");
-            self.rescan();
+            debug!(
+                "inotify lost events, or cannot look at the workspace: everything watched is listed again"
+            );
+            let is_all = self.rescan();
+            self.lost |= !is_all;
+            let rest = if is_all { limits::WATCH_WINDOW } else { limits::WATCH_RETRY };
             // At most a third of the time goes into this, however much is lost.
-            self.rescan_at = Instant::now() + limits::WATCH_WINDOW + 2 * self.now.elapsed();
+            self.rescan_at = Instant::now() + rest + 2 * self.now.elapsed();
         }
         self.look(self.now);
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::super::{Kind, News};
+use super::super::{Kind, News, What};
 use super::client::{Client, create, modify, moved, remove, workspace};
 use crate::limits;
 
@@ -18,7 +18,7 @@ async fn a_tree_is_watched_to_its_last_leaf() {
     assert_eq!(told, [create("a/b/c", Kind::File)]);
     fs::rename(root.path().join("a"), root.path().join("z")).unwrap();
     fs::remove_file(root.path().join("z/b/c")).unwrap();
-    let told = client.until_fence("fence").await;
+    let told = client.until(|change| change.what == What::Remove).await;
     assert_eq!(told, [moved("a", "z", Kind::Folder), remove("z/b/c", Kind::File)]);
 }
 
@@ -76,6 +76,24 @@ async fn what_one_subscriber_may_watch_has_a_limit_and_what_is_gone_makes_room()
 }
 
 #[tokio::test]
+async fn a_folder_that_is_renamed_over_and_over_costs_no_more_than_its_subscriber_may_watch() {
+    let (root, watcher) = workspace();
+    let deep: PathBuf = std::iter::repeat_n("d", 250).collect();
+    fs::create_dir_all(root.path().join("0").join(deep)).unwrap();
+    let mut client = Client::open(&watcher, root.path()).await;
+    // Each place of the folder that the client is told of as moved is so many names more.
+    let rounds = 2 * limits::WATCHED_NAMES / (250 * 250 / 2);
+    for round in 0..rounds {
+        fs::rename(root.path().join(round.to_string()), root.path().join((round + 1).to_string())).unwrap();
+        client.agree().await;
+    }
+    let moves = client.log.iter().filter(|change| matches!(change.what, What::Move(_))).count();
+    assert!((1..rounds).contains(&moves), "{moves} of {rounds}");
+    // Of the others it asked for the new place, and what was gone made room.
+    assert!(client.log.iter().any(|change| *change == remove("4", Kind::Folder)));
+}
+
+#[tokio::test]
 async fn a_path_that_leads_out_is_refused() {
     let (root, watcher) = workspace();
     let client = Client::new(&watcher, root.path(), false);
@@ -96,10 +114,29 @@ async fn the_watch_ends_what_is_told() {
     };
     drop(watch);
     tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
-    let (_watch, mut changes) = watcher.subscribe().unwrap();
+    let (watch, mut changes) = watcher.subscribe().unwrap();
     drop(watcher);
-    // One that was never heard of by the thread waits for its own watch to end.
+    // One that was never heard of by the thread waits for its own watch to end, or learns of it when it asks.
     assert!(tokio::time::timeout(Duration::from_millis(50), changes.next()).await.is_err());
+    watch.add(vec![PathBuf::new()]).await.unwrap_err();
+    assert!(tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_asked_for_by_somebody_who_has_left_is_not_watched() {
+    let (root, watcher) = workspace();
+    let (one, other) = (Client::new(&watcher, root.path(), false), Client::new(&watcher, root.path(), false));
+    let many = |prefix: &str| -> Vec<PathBuf> {
+        (0..limits::WATCHED_NAMES / 2).map(|number| format!("{prefix}{number}").into()).collect()
+    };
+    let first = one.watch.add(many("a"));
+    tokio::pin!(first);
+    assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err());
+    // Waits behind the first, and is given up before its turn.
+    assert!(tokio::time::timeout(Duration::ZERO, other.watch.add(many("b"))).await.is_err());
+    first.await.unwrap();
+    // There is room for all of these only if there are none of those.
+    other.watch.add(many("c")).await.unwrap();
 }
 
 #[tokio::test]
