@@ -9,7 +9,9 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := target/$(TARGET)/release/pid1
 # Random numbers from the system call: where nothing is linked when it runs, the library that everybody uses does not
 # find the C library's and would need a /dev/urandom.
-STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
+# Relocations in the short form: the long one is half a megabyte.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom" \
+    -C link-arg=-Wl,-z,pack-relative-relocs
 STAGE := .ci/stage
 export CARGO_TERM_COLOR ?= auto
 

@@ -12,7 +12,7 @@ use super::reconcile::Slot;
 use super::tree::{NodeId, Tree};
 use super::worker::Worker;
 use crate::limits;
-use crate::workspace::{HIDDEN, is_temporary};
+use crate::workspace::{is_hidden, is_temporary};
 
 /// Names that may have changed. A folder's name stands before those in it.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Batch {
 impl Worker {
     /// What no client is told of: the state of the agent itself, and files that are being written.
     pub(super) fn is_hidden(&self, id: NodeId, name: &OsStr) -> bool {
-        (id == Tree::ROOT && name == HIDDEN) || is_temporary(name)
+        (id == Tree::ROOT && is_hidden(name)) || is_temporary(name)
     }
 
     /// Whether anybody is interested in this child.
