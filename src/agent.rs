@@ -20,6 +20,7 @@ use pid1_sdk::limits;
 use pid1_sdk::process::record::{self, Leftovers};
 use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
+use pid1_sdk::store::Store;
 use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
@@ -130,6 +131,8 @@ impl Serving<'_> {
                 max_message_bytes: config.door.max_message_bytes,
                 services: registry::SERVICES.iter().map(|service| service.name).collect(),
                 file_urls: FileUrls::new(key),
+                store: Store::new(self.state.path().join("store.db"), runtimes.clone()),
+                autosave: config.autosave,
             },
         ));
         let listener = door::listen(config.listen).with_context(|| {

@@ -56,6 +56,10 @@ pub struct ServeArgs {
     #[arg(long, env = "PID1_FSYNC", value_parser = BoolishValueParser::new())]
     fsync: bool,
 
+    /// How long after a change a document is written to its file, in seconds, if no client asks for it earlier
+    #[arg(long, env = "PID1_AUTOSAVE", value_name = "SECONDS", value_parser = positive_seconds, default_value = "1")]
+    autosave: Duration,
+
     /// How long a named shell runs on with nobody attached, in seconds [default: as long as it likes]
     #[arg(long, env = "PID1_KEEP_SHELLS", value_name = "SECONDS", value_parser = seconds)]
     keep_shells: Option<Duration>,
@@ -205,6 +209,7 @@ pub struct Config {
     pub(crate) fsync: bool,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
+    pub(crate) autosave: Duration,
     pub(crate) stop_grace: Duration,
     pub(crate) max_processes: usize,
     pub(crate) max_watches: Option<usize>,
@@ -255,6 +260,7 @@ impl Config {
             state_dir,
             fsync: args.fsync,
             keep_shells: args.keep_shells,
+            autosave: args.autosave,
             stop_grace: args.stop_grace,
             max_processes: args.max_processes,
             max_watches: args.max_watches,

@@ -16,6 +16,7 @@ use pid1_sdk::file_url::FileUrls;
 use pid1_sdk::outbox::{Batch, Outbox};
 use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
+use pid1_sdk::store::Store;
 use pid1_sdk::wire::Census;
 use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use pid1_sdk::{Identity, Role, limits};
@@ -50,6 +51,7 @@ impl Agent {
         let root = std::env::temp_dir().join(format!("pid1-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&root).expect("the temporary folder can be written");
         let scratch = root.clone();
+        let store = Store::new(root.join("store.db"), runtimes.clone());
         let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
         let workspace = workspace.expect("it was just made");
         let config = EngineConfig {
@@ -60,6 +62,8 @@ impl Agent {
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
             services: Vec::new(),
             file_urls: FileUrls::new([0; 32]),
+            store,
+            autosave: std::time::Duration::from_secs(1),
         };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);

@@ -3,7 +3,8 @@
 //! 1. No new clients. Those that are here are told, and their connections closed ([`limits::CLOSE_TIMEOUT`]).
 //! 2. Channels close, and write down what they hold, while programs are asked to end (`--stop-grace`).
 //! 3. What is left is killed; as process 1 that is everybody in the container.
-//! 4. Whatever else is running gets [`END_TIMEOUT`] on top; then the agent ends all the same.
+//! 4. What the store has gathered goes into its main file.
+//! 5. Whatever else is running gets [`END_TIMEOUT`] on top; then the agent ends all the same.
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) async fn run(
         let _ = accepting.await;
         let channels = tokio::time::timeout(limits::CLOSE_TIMEOUT, router.until_empty());
         let (_, ()) = tokio::join!(channels, processes.stop_all());
+        let store = engine.store().clone();
+        let _ = runtimes.spawn_blocking(move || store.close()).await;
         runtimes.tracker().close();
         runtimes.tracker().wait().await;
     };

@@ -5,6 +5,7 @@
 
 mod actor;
 mod audience;
+mod greeting;
 mod handle;
 mod member;
 mod membership;

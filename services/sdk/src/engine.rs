@@ -14,6 +14,7 @@ use crate::file_url::FileUrls;
 use crate::process::{Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
 use crate::snapshots::Snapshots;
+use crate::store::Store;
 use crate::watch::Watcher;
 use crate::workspace::Workspace;
 
@@ -37,6 +38,10 @@ pub struct EngineConfig {
     pub services: Vec<&'static str>,
     /// What signs URLs of files.
     pub file_urls: FileUrls,
+    /// What services keep.
+    pub store: Store,
+    /// How long after a change a document is written to its file, if nobody asks for it earlier.
+    pub autosave: Duration,
 }
 
 /// The engine of one agent.
@@ -150,6 +155,16 @@ impl Engine {
     /// What signs URLs of the workspace's files.
     pub fn file_urls(&self) -> &FileUrls {
         &self.config.file_urls
+    }
+
+    /// What outlives the agent.
+    pub fn store(&self) -> &Store {
+        &self.config.store
+    }
+
+    /// How long after a change a document is written to its file, if nobody asks for it earlier.
+    pub fn autosave(&self) -> Duration {
+        self.config.autosave
     }
 
     /// The workspace's root, absolute.

@@ -20,6 +20,7 @@ pub mod relay;
 pub mod runtimes;
 pub mod service;
 pub mod snapshots;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod utf8;

@@ -1,7 +1,13 @@
 //! Every bound of the engine, each with its reason. What an operator may want to change is a flag of `pid1 serve`
 //! with the value here as its default.
 
+mod documents;
+mod people;
+
 use std::time::Duration;
+
+pub use documents::*;
+pub use people::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
@@ -373,3 +379,15 @@ pub const TRANSFER_AHEAD_BYTES: u64 = 4 << 20;
 /// What an upload may have received and not yet handed to the disk, beside as much that is being written: the hop to the
 /// thread that writes is then small beside the copy.
 pub const TRANSFER_WRITE_BYTES: usize = MIB;
+
+// --- the store ----------------------------------------------------------------------------------------------------
+
+/// Commands that a service may answer in one step: who asked first waits for the rest.
+pub const SETTLE_COMMANDS: usize = 64;
+
+/// Pages of 4 KiB that changes of the store may take before they are taken into its main file: 4 MiB, which is found again
+/// in a moment after the agent was killed.
+pub const STORE_CHECKPOINT_PAGES: usize = 1024;
+
+/// The same, when everybody waits for it: 64 MiB.
+pub const STORE_WAL_PAGES: usize = 16 * 1024;

@@ -75,6 +75,13 @@ pub trait Service: Sized + Send + 'static {
         ready(())
     }
 
+    /// No further command waits, or [`SETTLE_COMMANDS`](crate::limits::SETTLE_COMMANDS) were handled since: what they
+    /// asked for becomes lasting, in one step, and is told. Called before anything else happens here. For services that
+    /// answer by [`Reply::Later`] and [commit](crate::store::Store::commit) what many have sent at once.
+    fn settle(&mut self, _ch: &mut Channel<Self::Event>) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
     /// The channel ends: stop programs here. Members can still be sent to; the service and its tasks are dropped right
     /// after. Called after a panic, too. Given up after [`CLOSE_TIMEOUT`](crate::limits::CLOSE_TIMEOUT).
     fn close(&mut self, _ch: &mut Channel<Self::Event>) -> impl Future<Output = ()> + Send {

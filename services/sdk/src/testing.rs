@@ -46,6 +46,7 @@ use crate::outbox::Outbox;
 use crate::process::{ProcessTable, TableConfig};
 use crate::runtimes::Runtimes;
 use crate::service::{Service, ServiceDef};
+use crate::store::Store;
 use crate::workspace::{Workspace, WorkspaceConfig};
 
 pub use conformance::conformance;
@@ -57,6 +58,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// From asking a program to end until it is killed: short, so that a test of a stubborn program is.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// Short, so that a test of it is.
+const AUTOSAVE: Duration = Duration::from_millis(200);
 
 /// One channel of a service, with an engine and a workspace of its own.
 pub struct TestChannel {
@@ -81,8 +85,9 @@ impl TestChannel {
         for path in [&root, &scratch] {
             std::fs::create_dir(path).expect("tests can write to the temporary folder");
         }
-        let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
         let runtimes = Runtimes::current();
+        let store = Store::new(scratch.join("store.db"), runtimes.clone());
+        let workspace = Workspace::open(WorkspaceConfig { root, scratch, fsync: false });
         let config = TableConfig { stop_grace: STOP_GRACE, ..TableConfig::default() };
         let engine = Arc::new(Engine::new(
             runtimes.clone(),
@@ -96,6 +101,8 @@ impl TestChannel {
                 max_message_bytes: crate::limits::MAX_MESSAGE_BYTES,
                 services: vec![service.name],
                 file_urls: FileUrls::new([0; 32]),
+                store,
+                autosave: AUTOSAVE,
             },
         ));
         let ended = CancellationToken::new();

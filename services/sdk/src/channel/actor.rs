@@ -14,17 +14,15 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
+use super::greeting::{announce, farewell};
 use super::membership::Order;
 use super::{Channel, ChannelSeed, Delivery, Member};
 use crate::api::command::Body;
-use crate::api::{
-    CloseChannelRes, Ok as OkBody, OpenChannelRes, close_channel_res::Status, open_channel_res::State,
-};
+use crate::api::{Ok as OkBody, close_channel_res::Status};
 use crate::error::{Error, Result};
-use crate::identity::{ChannelId, SessionId};
+use crate::identity::SessionId;
 use crate::limits;
 use crate::service::{Reply, Service};
-use crate::wire::{self, Target};
 
 /// Starts the actor of a channel of service `S`.
 pub(crate) fn spawn<S: Service>(seed: ChannelSeed) {
@@ -104,7 +102,10 @@ impl<S: Service> Actor<S> {
                 Turn::Stop => ControlFlow::Break(End::Agent),
                 Turn::Order(order) => self.carry_out(order).await,
                 Turn::Event(event) => self.event(event).await,
-                Turn::Command(delivery) => self.command(*delivery).await,
+                Turn::Command(delivery) => match self.command(*delivery).await {
+                    ControlFlow::Continue(()) => self.commands(limits::SETTLE_COMMANDS).await,
+                    end => end,
+                },
                 Turn::Released => {
                     self.ch.hold = None;
                     ControlFlow::Continue(())
@@ -147,15 +148,9 @@ impl<S: Service> Actor<S> {
     async fn carry_out(&mut self, order: Order) -> ControlFlow<End> {
         // What was sent before this order is handled before it. A held channel is not waited for: its commands
         // may never be taken, and leaving must always work.
-        for _ in 0..self.inbox.len() {
-            if self.ch.hold.is_some() || self.ch.ending {
-                break;
-            }
-            let Ok(delivery) = self.inbox.try_recv() else { break };
-            if let ControlFlow::Break(end) = self.command(*delivery).await {
-                self.ch.membership.give_back(order); // answered at the end
-                return ControlFlow::Break(end);
-            }
+        if let ControlFlow::Break(end) = self.commands(self.inbox.len()).await {
+            self.ch.membership.give_back(order); // answered at the end
+            return ControlFlow::Break(end);
         }
         match order {
             Order::Join { member, reference, created, done } => {
@@ -261,6 +256,21 @@ impl<S: Service> Actor<S> {
             (_, None) | (Ok(Reply::Later), Some(_)) => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Those that wait, at most so many, and then what they have in common.
+    async fn commands(&mut self, most: usize) -> ControlFlow<End> {
+        for _ in 0..most {
+            if self.ch.hold.is_some() || self.ch.ending {
+                break;
+            }
+            let Ok(delivery) = self.inbox.try_recv() else { break };
+            self.command(*delivery).await?;
+        }
+        match &mut self.service {
+            Life::Running(service) => guard(service.settle(&mut self.ch)).await,
+            Life::Waiting | Life::Failed(_) => ControlFlow::Continue(()),
+        }
     }
 
     async fn answer(&mut self, from: &Member, body: Option<Body>) -> Result<Result<Reply>, Panicked> {
@@ -380,21 +390,4 @@ async fn guard(call: impl Future<Output = ()>) -> ControlFlow<End> {
         Ok(()) => ControlFlow::Continue(()),
         Err(_panic) => ControlFlow::Break(End::Panic),
     }
-}
-
-/// Tells a session that it is a member: the first thing it hears of this channel.
-fn announce<E>(ch: &Channel<E>, member: &Member, reference: String, created: bool) {
-    let state = if created { State::Created } else { State::Attached };
-    let body = Body::OpenChanRes(OpenChannelRes { id: ch.id.0, state: state.into(), error: String::new() });
-    member.outbox().open_lane(ch.id, encode_control(member, reference, body));
-}
-
-/// What tells a session that it is no member any more: the last thing it hears of this channel.
-fn farewell<E>(ch: &Channel<E>, member: &Member, reference: String, status: Status) -> bytes::Bytes {
-    let body = Body::CloseChanRes(CloseChannelRes { id: ch.id.0, status: status.into() });
-    encode_control(member, reference, body)
-}
-
-fn encode_control(member: &Member, reference: String, body: Body) -> bytes::Bytes {
-    wire::encode(ChannelId::CONTROL, Target::One(member.session()), reference, body)
 }
