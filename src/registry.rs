@@ -24,6 +24,7 @@ pub const SERVICES: &[ServiceDef] = &[
         "snapshot",
         "everything on disk, and named locks that hold that off",
     ),
+    ServiceDef::new::<pid1_ot::Ot>("ot", "one file edited by many people and programs at once"),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),
