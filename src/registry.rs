@@ -25,6 +25,10 @@ pub const SERVICES: &[ServiceDef] = &[
         "everything on disk, and named locks that hold that off",
     ),
     ServiceDef::new::<pid1_ot::Ot>("ot", "one file edited by many people and programs at once"),
+    ServiceDef::new::<pid1_presence::Presence>(
+        "presence",
+        "who is here, what each has open, who follows whom",
+    ),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),
