@@ -30,6 +30,7 @@ pub const SERVICES: &[ServiceDef] = &[
         "who is here, what each has open, who follows whom",
     ),
     ServiceDef::new::<pid1_chat::Chat>("chat", "messages to all others, the last of which are kept"),
+    ServiceDef::new::<pid1_meta::Meta>("meta", "bytes under keys, which outlive the agent"),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),
