@@ -22,7 +22,9 @@ use crate::support::{Agent, Raw, SOON, within};
 
 /// Accepted, and nothing is behind them: there is no manager that counts references.
 const ANSWERED: &[&str] = &["incRef"];
-const SERVICES: &[&str] = &["shell", "exec", "process", "gcsfiles", "fsevents", "snapshot", "null"];
+const SERVICES: &[&str] = &[
+    "shell", "exec", "process", "gcsfiles", "fsevents", "snapshot", "ot", "presence", "chat", "meta", "null",
+];
 const BEGIN: &str = "<!-- fields -->\n";
 const END: &str = "<!-- /fields -->";
 
@@ -98,12 +100,18 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
         seen.insert(client.request(files, look).await.unwrap().name().to_owned());
     }
     seen.insert(client.request(0, Body::FileAuthReq(Default::default())).await.unwrap().name().to_owned());
+    for service in ["presence", "chat"] {
+        client.open(service, service, Action::AttachOrCreate).await.unwrap();
+    }
+    let mut other = Client::connect(&agent.url().parse().unwrap()).await.unwrap();
+    let (presence, _) = other.open("presence", "presence", Action::AttachOrCreate).await.unwrap();
+    other.request(0, Body::CloseChan(CloseChannel { id: presence, ..Default::default() })).await.unwrap();
     let close = CloseChannel { id: exec, action: close_channel::Action::Close.into() };
     seen.insert(client.request(0, Body::CloseChan(close)).await.unwrap().name().to_owned());
     seen.insert(client.request(0, Body::Ping(Default::default())).await.unwrap().name().to_owned());
     let pong = client.request(0, Body::Ping(Default::default()));
     assert_eq!(within("a pong", SOON, pong).await.unwrap().name(), "pong");
-    for wanted in ["output", "state", "stderr", "fileEvent"] {
+    for wanted in ["output", "state", "stderr", "fileEvent", "roster", "join", "part", "chatScrollback"] {
         while !seen.contains(wanted) {
             let command = within(wanted, SOON, client.next()).await.unwrap();
             seen.extend(command.body.map(|body| body.name().to_owned()));

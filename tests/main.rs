@@ -25,6 +25,8 @@ mod hostile;
 mod http;
 mod image;
 mod oom;
+mod ot;
+mod people;
 mod pid1;
 mod services;
 mod settings;

@@ -16,6 +16,8 @@ pub const OPEN_CHAN_RES: u32 = 4;
 pub const CLOSE_CHAN_RES: u32 = 6;
 /// `Command.containerState`.
 pub const CONTAINER_STATE: u32 = 9;
+/// `Command.ot`.
+pub const OT: u32 = 220;
 /// `Command.fileEvent`.
 pub const FILE_EVENT: u32 = 257;
 /// `Command.processOutput`.
@@ -94,6 +96,14 @@ pub fn message(mut bytes: &[u8]) -> Option<Message<'_>> {
         }
     }
     Some(message)
+}
+
+/// The value of a body's first field, if that is a number: of a packet, its version.
+pub fn first_number(mut body: &[u8]) -> Option<u32> {
+    match field(&mut body)? {
+        (1, Value::Number(number)) => u32::try_from(number).ok(),
+        _ => None,
+    }
 }
 
 /// What the first bytes of a command tell.

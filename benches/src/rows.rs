@@ -8,6 +8,7 @@ mod fanout;
 mod files;
 mod flood;
 mod large;
+mod ot;
 mod ping;
 mod pipe;
 mod reap;
@@ -58,6 +59,7 @@ const ALL: &[Family] = &[
     Family { name: "pipe", run: pipe::run },
     Family { name: "files", run: files::run },
     Family { name: "transfer", run: transfer::run },
+    Family { name: "ot", run: ot::run },
     Family { name: "fanout", run: fanout::run },
     Family { name: "stuck", run: stuck::run },
     Family { name: "crowd", run: crowd::run },

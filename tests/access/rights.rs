@@ -32,6 +32,20 @@ const ROWS: &[Row] = &[
         own: &[],
     },
     Row { service: "snapshot", read: |_| false, own: &[] },
+    Row {
+        service: "ot",
+        read: |body| {
+            ["otFetchRequest", "otTransformSelectionRequest", "otNewCursor", "otDeleteCursor"].contains(&body)
+        },
+        own: &[],
+    },
+    Row {
+        service: "presence",
+        read: |body| ["openFile", "followUser", "unfollowUser", "updateSessionTimestamp"].contains(&body),
+        own: &[],
+    },
+    Row { service: "chat", read: |body| ["chatMessage", "chatTyping"].contains(&body), own: &[] },
+    Row { service: "meta", read: |body| body == "readMeta", own: &[] },
     Row { service: "null", read: |_| false, own: &[] },
 ];
 
