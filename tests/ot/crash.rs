@@ -115,18 +115,9 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
     let editor = Editor::open(&agent, "a.txt").await;
     agree(&agent, &mut [editor], "a.txt").await;
     agent.kill().await;
-    let store = agent.root().join("../state/store.db");
-    let check = std::process::Command::new("python3")
-        .args(["-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone()[0])"])
-        .arg(&store)
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&check.stdout).trim(),
-        "ok",
-        "{}",
-        String::from_utf8_lossy(&check.stderr)
-    );
+    let store = rusqlite::Connection::open(agent.root().join("../state/store.db")).unwrap();
+    let check: String = store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
 }
 
 #[tokio::test]

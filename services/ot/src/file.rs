@@ -247,7 +247,7 @@ pub fn finish(
         None if is_made_again => write(workspace, path, text, None).map(|_| true),
         None => Ok(false),
         Some((file, _)) if file == *text => Ok(true),
-        Some((file, metadata)) if expected.iter().any(|expected| *expected == file) => {
+        Some((file, metadata)) if expected.contains(&file) => {
             write(workspace, path, text, Some(&metadata)).map(|_| true)
         }
         Some(_) => Err(Unwritten::Changed),

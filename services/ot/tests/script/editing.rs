@@ -250,7 +250,8 @@ async fn two_who_link_at_once_both_get_the_text_first() {
     fs::write(channel.root().join("a.txt"), "abc").unwrap();
     let mut one = channel.join(Role::Editor).await;
     let mut two = channel.join(Role::Editor).await;
-    (one.next().await, two.next().await);
+    one.next().await;
+    two.next().await;
     one.send(link("a.txt")).await;
     assert_eq!(packet(one.next().await).version, 1);
     // The other has not asked yet: it would take this for the whole text.
@@ -294,7 +295,7 @@ async fn a_long_history_is_cut_and_its_versions_go_on() {
     let packets = tokio::time::timeout(Duration::from_secs(20), kept).await.unwrap();
     let expected: Vec<u32> = (packets[0].version..=version).collect();
     assert_eq!(packets.iter().map(|packet| packet.version).collect::<Vec<_>>(), expected);
-    let bytes: usize = packets.iter().map(|packet| prost::Message::encoded_len(packet)).sum();
+    let bytes: usize = packets.iter().map(prost::Message::encoded_len).sum();
     assert!((1 << 20..4 << 20).contains(&bytes), "{bytes}");
     drop(channel);
 }

@@ -1,5 +1,7 @@
 //! The service as a script of what members send and get.
 
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests end by panicking")]
+
 mod editing;
 mod trouble;
 

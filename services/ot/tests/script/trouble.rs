@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,10 +30,9 @@ fn mend_store(channel: &TestChannel) {
 }
 
 fn sql(channel: &TestChannel, sql: &str) {
-    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
-    let store = channel.root().join("../scratch/store.db");
-    let done = Command::new("python3").args(["-c", script]).arg(store).arg(sql).status().unwrap();
-    assert!(done.success());
+    let store = rusqlite::Connection::open(channel.root().join("../scratch/store.db")).unwrap();
+    store.busy_timeout(Duration::from_secs(20)).unwrap();
+    store.execute_batch(sql).unwrap();
 }
 
 /// Seconds of a processor that this process has used.
@@ -75,7 +73,8 @@ async fn a_viewer_who_came_before_the_file_gets_it_with_all_others() {
     fs::write(channel.root().join("a.txt"), "abc").unwrap();
     let mut member = channel.join(Role::Editor).await;
     let mut viewer = channel.join(Role::Viewer).await;
-    (member.next().await, viewer.next().await);
+    member.next().await;
+    viewer.next().await;
     assert!(matches!(member.ask(link("a.txt")).await, Body::OtLinkFileResponse(_)));
     assert_eq!(status(viewer.next().await).contents, "abc");
     assert_eq!(member.ask(submit(1, [insert("x")])).await, OK);
@@ -244,7 +243,8 @@ async fn two_names_of_one_file_are_one_file_while_it_is_opened() {
     fs::write(channel.root().join("a.txt"), "abc").unwrap();
     let mut one = channel.join(Role::Editor).await;
     let mut two = channel.join(Role::Editor).await;
-    (one.next().await, two.next().await);
+    one.next().await;
+    two.next().await;
     let (_, b) = tokio::join!(one.send(link("a.txt")), two.ask(link("./a.txt")));
     assert!(!matches!(b, Body::Error(_)), "{b:?}");
 }
