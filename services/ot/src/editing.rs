@@ -144,7 +144,7 @@ impl Editing {
     /// What whoever joins is told.
     pub fn status(&self) -> OtStatus {
         OtStatus {
-            contents: self.document.text().to_string(),
+            contents: self.document.text().whole(),
             version: self.document.version(),
             linked_file: Some(linked(&self.shown, Vec::new())),
             cursors: Vec::new(),
@@ -156,7 +156,7 @@ impl Editing {
         let (version, crc32) = (self.document.version(), self.document.crc32());
         let text = self.document.text();
         ch.send(to, Body::Ot(whole(text, version, crc32, crate::history::now())));
-        let content = text.to_string().into_bytes();
+        let content = text.whole().into_bytes();
         let response = OtLinkFileResponse { version, linked_file: Some(linked(&self.shown, content)) };
         ticket.answer(Body::OtLinkFileResponse(response));
     }

@@ -143,7 +143,7 @@ fn catch_up(history: &History, found: &mut Found, file: &Text) -> Result<Vec<(u3
         found.head.file = Some(FileText { version, crc32, ..FileText::default() });
         return Ok(Vec::new());
     }
-    let is_torn = |old: &Text, new: &Text| is_torn(&file.to_string(), &old.to_string(), &new.to_string());
+    let is_torn = |old: &Text, new: &Text| is_torn(&file.whole(), &old.whole(), &new.whole());
     let both = found.file.as_ref().zip(found.writing.as_ref());
     if found.file.as_ref().is_some_and(|known| known == file)
         || both.is_some_and(|(old, new)| is_torn(old, new))
@@ -151,10 +151,10 @@ fn catch_up(history: &History, found: &mut Found, file: &Text) -> Result<Vec<(u3
         return Ok(Vec::new());
     }
     // Whoever changed it may have had before him what was being written when the agent ended: what is nearer.
-    let change_of = |old: &Text| (diff(&old.to_string(), &file.to_string()), old.clone());
+    let change_of = |old: &Text| (diff(&old.whole(), &file.whole()), old.clone());
     let nearest = [&found.file, &found.writing].into_iter().flatten().map(change_of);
     let (change, old) = nearest.min_by_key(|(op, _)| op.touched()).unwrap_or_else(|| change_of(&found.text));
-    let edited = diff(&old.to_string(), &found.text.to_string());
+    let edited = diff(&old.whole(), &found.text.whole());
     let op = transform(&change, &edited, Side::Right);
     let version = found.version.checked_add(1).ok_or_else(|| Error::new("ot: the history is full"))?;
     found.text.apply(&op).map_err(|error| Error::new(error.to_string()))?;
@@ -203,12 +203,12 @@ pub fn look(
     if file == *text {
         return Ok(Look::Other { text: file, metadata, change: Op::default(), kept: None });
     }
-    let (old, new) = (known.to_string(), file.to_string());
+    let (old, new) = (known.whole(), file.whole());
     let change = diff(&old, &new);
     if text == known {
         return Ok(Look::Other { text: file, metadata, change, kept: None });
     }
-    let change = transform(&change, &diff(&old, &text.to_string()), Side::Right);
+    let change = transform(&change, &diff(&old, &text.whole()), Side::Right);
     let kept = Some(history.keep(&mut file.clone(), 0, slot)?);
     Ok(Look::Other { text: file, metadata, change, kept })
 }

@@ -324,7 +324,7 @@ pub fn whole(text: &Text, version: u32, crc32: u32, committed_seconds: u64) -> O
     OtPacket {
         spooky_version: version,
         version,
-        ops: Op::insert(text.to_string()).to_wire(),
+        ops: Op::insert(text.whole()).to_wire(),
         crc32,
         committed: Some(committed),
         ..OtPacket::default()

@@ -56,6 +56,13 @@ impl Text {
         self.rope.chunks()
     }
 
+    /// All of it, in one piece.
+    pub fn whole(&self) -> String {
+        let mut whole = String::with_capacity(self.length_bytes());
+        self.pieces().for_each(|piece| whole.push_str(piece));
+        whole
+    }
+
     /// Changes it.
     ///
     /// # Errors

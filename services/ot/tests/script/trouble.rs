@@ -35,9 +35,9 @@ fn sql(channel: &TestChannel, sql: &str) {
     store.execute_batch(sql).unwrap();
 }
 
-/// Seconds of a processor that this process has used.
+/// Seconds of a processor that this thread has used, on which the service runs, too.
 fn cpu() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
@@ -135,7 +135,7 @@ async fn a_text_that_cannot_be_kept_costs_nothing_meanwhile() {
     let c = cpu();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let used = cpu() - c;
-    assert!(used < 1.0, "{used:.2} s of cpu in 3 s of nothing");
+    assert!(used < 0.3, "{used:.2} s of cpu in 3 s of nothing");
 }
 
 #[tokio::test]
