@@ -134,15 +134,15 @@ impl Tree {
         let mut disk = disk(&self.root);
         while self.known != disk {
             // To compare takes longer than to apply.
-            let mut taken = 0;
-            while taken < 100 && self.take(Duration::from_millis(300)).await {
+            let (mut taken, many) = (0, 100.max(disk.len() / 10));
+            while taken < many && self.take(Duration::from_millis(300)).await {
                 taken += 1;
             }
-            if taken == 100 {
+            if taken == many {
                 continue;
             }
             disk = self::disk(&self.root);
-            if begin.elapsed() > LATE {
+            if begin.elapsed() > LATE && self.known != disk {
                 let only = |one: &Known, other: &Known| -> Vec<_> {
                     one.keys().filter(|path| !other.contains_key(*path)).take(20).cloned().collect()
                 };
