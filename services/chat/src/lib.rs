@@ -66,7 +66,10 @@ impl Service for Chat {
             }
             Body::ChatTyping(typing) => {
                 check_name(&typing.username)?;
+                // What was said before it is heard before it.
+                self.settle(ch).await;
                 ch.broadcast_except(from.session(), Body::ChatTyping(typing));
+                ch.pace(from);
                 Ok(Reply::None)
             }
             other => unsupported(&other),
@@ -87,6 +90,7 @@ impl Service for Chat {
         }
         for Said { by, message, ticket } in said {
             ch.broadcast_except(by.session(), Body::ChatMessage(message));
+            ch.pace(&by);
             ticket.answer(Body::Ok(Default::default()));
         }
     }

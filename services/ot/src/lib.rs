@@ -102,11 +102,13 @@ impl Service for Ot {
             Body::OtNewCursor(cursor) => {
                 self.cursors.show(from.session(), &cursor)?;
                 ch.broadcast_except(from.session(), Body::OtNewCursor(cursor));
+                ch.pace(from);
                 Ok(Reply::None)
             }
             Body::OtDeleteCursor(cursor) => {
                 if self.cursors.delete(from.session(), &cursor.id) {
                     ch.broadcast_except(from.session(), Body::OtDeleteCursor(cursor));
+                    ch.pace(from);
                 }
                 Ok(Reply::None)
             }

@@ -87,6 +87,7 @@ impl Service for Presence {
             }
             other => return unsupported(&other),
         }
+        ch.pace(from);
         Ok(Reply::None)
     }
 

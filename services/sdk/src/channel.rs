@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::command::Body;
 use crate::engine::Engine;
-use crate::identity::{ChannelId, SessionId};
+use crate::identity::{ChannelId, Right, SessionId};
 use crate::wire::{self, Target};
 
 pub(crate) use actor::spawn;
@@ -184,6 +184,15 @@ impl<E: Send + 'static> Channel<E> {
     /// Members still come and go, and tasks still report.
     pub fn hold_commands(&mut self, until: impl Future<Output = ()> + Send + 'static) {
         self.hold = Some(Box::pin(until));
+    }
+
+    /// After telling all what `from` has sent: if that is somebody who may only look on, takes no further command until
+    /// everybody who may do more has room. Otherwise viewers could fill the outboxes of those who work here.
+    pub fn pace(&mut self, from: &Member) {
+        if !from.role().may(Right::Write) {
+            let audience = self.audience.clone();
+            self.hold_commands(async move { audience.room_for_all().await });
+        }
     }
 
     /// Ends the channel if it has no member. False if it has one, or one is about to join.
