@@ -62,7 +62,13 @@ impl Service for Meta {
         }
         let store = ch.engine().store();
         // Where the disk is full, reads and what is small may still be done.
-        let done = keys::commit(store, &orders).unwrap_or_else(|_| keys::commit_each(store, &orders));
+        let done = keys::commit(store, &orders).unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "a change of metadata is not kept");
+            match tickets.len() {
+                1 => vec![Err(error)],
+                _ => keys::commit_each(store, &orders),
+            }
+        });
         for (ticket, answer) in tickets.into_iter().zip(done) {
             match answer {
                 Ok(body) => ticket.answer(body),

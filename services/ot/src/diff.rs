@@ -11,6 +11,9 @@ const FINE_BYTES: usize = 4 * 1024;
 /// Of one text so much is compared like that.
 const ALL_FINE_BYTES: usize = 256 * 1024;
 
+/// Places that are told apart; behind them all is one. Each makes three steps, and steps are looked at where others wait.
+const PLACES: usize = 10_000;
+
 /// The op that makes `new` of `old`: line by line, and finer within lines that changed, so that it touches little of what
 /// others are editing meanwhile.
 pub fn diff(old: &str, new: &str) -> Op {
@@ -20,8 +23,11 @@ pub fn diff(old: &str, new: &str) -> Op {
     let lines = Diff::compute(Algorithm::Histogram, &input);
     let (old_ends, new_ends) = (line_ends(old), line_ends(new));
     let (mut behind, mut fine_bytes) = (0, ALL_FINE_BYTES);
-    for hunk in lines.hunks() {
-        let (gone, come) = (range(&hunk.before, &old_ends), range(&hunk.after, &new_ends));
+    for (nth, hunk) in lines.hunks().take(PLACES + 1).enumerate() {
+        let (mut gone, mut come) = (range(&hunk.before, &old_ends), range(&hunk.after, &new_ends));
+        if nth == PLACES {
+            (gone.end, come.end, fine_bytes) = (old.len(), new.len(), 0);
+        }
         op.push(Step::Skip(length(&old[behind..gone.start])));
         behind = gone.end;
         replace(&mut op, &old[gone], &new[come], &mut fine_bytes);
@@ -120,6 +126,16 @@ mod tests {
         applied("", "x\ny");
         applied("x\ny", "");
         applied("\u{1f600}\n", "\u{1f601}\n");
+    }
+
+    #[test]
+    fn what_differs_everywhere_differs_in_few_places() {
+        let lines = |odd: &str| -> String {
+            (0..3 * PLACES).map(|number| format!("same {number}\n{odd} {number}\n")).collect()
+        };
+        let op = applied(&lines("old"), &lines("new"));
+        assert!(op.steps().len() <= 30 * PLACES, "{}", op.steps().len());
+        assert!(op.steps().iter().any(|step| matches!(step, Step::Insert(text) if text.len() > PLACES)));
     }
 
     proptest! {

@@ -203,6 +203,7 @@ impl Editing {
             return;
         }
         if self.commit_with(ch, unlinked, None) {
+            self.look_again_if_unusable(ch);
             self.autosave(ch);
             self.keep_if_long(ch);
         }

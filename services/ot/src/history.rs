@@ -16,6 +16,7 @@ use pid1_sdk::api::OtPacket;
 use pid1_sdk::store::{Claim, Name, Store};
 use pid1_sdk::{Error, Result, limits};
 use prost::Message;
+use tracing::warn;
 
 pub use replay::Found;
 
@@ -217,10 +218,15 @@ impl History {
     pub fn replace(&self, head: &Head) -> Result<()> {
         self.append(&[], Some(head))?;
         let used = head.slots();
-        for unused in (0..SLOTS).filter(|old| !used.contains(old)) {
-            self.remove(*slot(unused).start(), *slot(unused).end())?;
+        let unused = (0..SLOTS).filter(|old| !used.contains(old)).map(slot);
+        let before = 1..=head.base.map_or(0, |base| i64::from(base.version)) - 1;
+        for old in unused.chain([before]) {
+            if let Err(error) = self.remove(*old.start(), *old.end()) {
+                // The next time removes it; the head is in force.
+                warn!(error = %error, "what a document no longer needs stays for now");
+            }
         }
-        self.remove(1, head.base.map_or(0, |base| i64::from(base.version)) - 1)
+        Ok(())
     }
 
     fn remove(&self, first: i64, last: i64) -> Result<()> {
@@ -240,20 +246,18 @@ impl History {
     pub fn fetch(&self, from: u32, to: u32, most_bytes: usize) -> Result<Vec<OtPacket>> {
         // What the history begins with may change while it is read.
         for _ in 0..3 {
-            let packets = self.try_fetch(from, to, most_bytes)?;
-            let is_whole =
-                packets.windows(2).all(|pair| pair[0].version.checked_add(1) == Some(pair[1].version));
-            if is_whole && packets.last().is_none_or(|last| last.version == to) {
+            if let Some(packets) = self.try_fetch(from, to, most_bytes)? {
                 return Ok(packets);
             }
         }
         Err(Error::new(format!("ot: the history has no versions {from} to {to}")))
     }
 
-    fn try_fetch(&self, from: u32, to: u32, most_bytes: usize) -> Result<Vec<OtPacket>> {
+    /// `None` if something was not there.
+    fn try_fetch(&self, from: u32, to: u32, most_bytes: usize) -> Result<Option<Vec<OtPacket>>> {
         let base = self.head()?.and_then(|head| head.base).unwrap_or_default();
         if from > to || to < base.version {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let begin = from.max(base.version).max(1);
         let size = self.store.commit(|tx| tx.size_bytes(self.name, i64::from(begin)..=i64::from(to)))?;
@@ -269,7 +273,7 @@ impl History {
         let mut packets = Vec::new();
         let mut next = begin;
         if begin == base.version && (from < begin || self.entries(begin, begin)?.is_empty()) {
-            let Some(text) = self.text(base)? else { return Ok(Vec::new()) };
+            let Some(text) = self.text(base)? else { return Ok(None) };
             if size + text.length_bytes() > most_bytes {
                 return too_much();
             }
@@ -286,7 +290,8 @@ impl History {
                 decoded.collect::<Result<Vec<_>, _>>().map_err(|error| Error::new(error.to_string()))?,
             );
         }
-        Ok(packets)
+        let is_whole = packets.iter().map(|packet| packet.version).eq(begin..=to);
+        Ok(is_whole.then_some(packets))
     }
 
     /// The changes that made these versions, if all are there and not too long.

@@ -148,7 +148,8 @@ impl Editing {
             return;
         }
         // Whether an earlier write took place after all is known before the next one.
-        let is_unsure = self.saving.wants_write && self.saving.writing.is_some();
+        let is_readable = self.saving.unusable.is_none() && self.saving.gone_at.is_none();
+        let is_unsure = self.saving.wants_write && self.saving.writing.is_some() && is_readable;
         if std::mem::take(&mut self.saving.wants_look) || is_unsure {
             return self.start_look(ch);
         }
@@ -171,6 +172,8 @@ impl Editing {
         warn!(error = reason, "a document is not in its file yet");
         self.saving.fail_waiting(reason);
         self.saving.rounds = 0;
+        // Else a long history would have it tried again at once.
+        self.saving.keep_at = self.packets_bytes + limits::OT_HISTORY_BYTES;
         self.saving.wants_look = false;
         if self.saving.look_timer.is_none() {
             self.saving.look_timer = Some(ch.after(limits::OT_RETRY, Event::Look));
@@ -181,6 +184,13 @@ impl Editing {
     pub(crate) fn look(&mut self, ch: &mut Channel<Event>) {
         self.saving.wants_look = true;
         self.go_on(ch);
+    }
+
+    /// What was in the way may be gone by now, unheard.
+    pub(crate) fn look_again_if_unusable(&mut self, ch: &mut Channel<Event>) {
+        if self.saving.unusable.is_some() {
+            self.look(ch);
+        }
     }
 
     fn start_look(&mut self, ch: &mut Channel<Event>) {
@@ -326,7 +336,7 @@ impl Editing {
         self.saving.metadata = Some(metadata);
         self.saving.gone_at = None;
         self.saving.unwritten_since = None;
-        self.saving.rounds = 0;
+        self.saving.keep_at = 0;
         self.head.file = Some(FileText { version, crc32, ..FileText::default() });
         self.head.writing = 0;
         if let Err(error) = self.history.append(&[], Some(&self.head)) {
@@ -339,6 +349,7 @@ impl Editing {
     /// Answers those whose version is in the file.
     fn written(&mut self) {
         let version = self.saving.file_version.unwrap_or_default();
+        self.saving.rounds = 0;
         for (asked, ticket) in std::mem::take(&mut self.saving.waiting) {
             if asked <= version {
                 ticket.answer(Body::Ok(OkBody {}));

@@ -20,7 +20,7 @@ impl Editing {
         look: Look,
         unlinked: &HashSet<SessionId>,
     ) {
-        if !matches!(look, Look::Written(_)) {
+        if matches!(look, Look::Same(_) | Look::Other { .. }) {
             self.saving.writing = None;
         }
         match look {
@@ -34,7 +34,7 @@ impl Editing {
                 self.saving.metadata = None;
                 self.saving.unusable = None;
                 if self.saving.gone_at.is_none() {
-                    self.saving.gone_at = Some(self.document.version());
+                    self.saving.gone_at = Some(version);
                 }
             }
             Look::Unusable(reason) => {
