@@ -102,7 +102,7 @@ mod tests {
         let op = diff(old, new);
         let mut text = Text::new(old);
         text.apply(&op).unwrap();
-        assert_eq!(text.to_string(), new);
+        assert_eq!(text.whole(), new);
         op
     }
 

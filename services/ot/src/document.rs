@@ -195,7 +195,7 @@ mod tests {
         document.submit(1, at(3, "d"), none).unwrap();
         let op = document.submit(1, at(3, "e"), none).unwrap();
         assert_eq!(op, at(4, "e"));
-        assert_eq!((document.text().to_string().as_str(), document.version()), ("abcde", 3));
+        assert_eq!((document.text().whole().as_str(), document.version()), ("abcde", 3));
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         assert!(matches!(document.submit(5, at(4, "x"), none), Err(Refused::TooShort(_))));
         let huge = at(0, &"x".repeat(limits::OT_BYTES));
         assert!(matches!(document.submit(5, huge, none), Err(Refused::TooLarge { .. })));
-        assert_eq!((document.text().to_string().as_str(), document.version()), ("abc", 5));
+        assert_eq!((document.text().whole().as_str(), document.version()), ("abc", 5));
     }
 
     proptest! {
@@ -219,7 +219,7 @@ mod tests {
             for text in ["ab", "c"] {
                 document.submit(document.version(), at(3, text), none).unwrap();
             }
-            let (before, version) = (document.text().to_string(), document.version());
+            let (before, version) = (document.text().whole(), document.version());
             let wire = |(kind, count, text)| match kind {
                 0 => Wire::Skip(count),
                 1 => Wire::Delete(count),
@@ -234,7 +234,7 @@ mod tests {
                     prop_assert_eq!(document.version(), version + 1);
                 }
                 Err(_) => {
-                    prop_assert_eq!(document.text().to_string(), before);
+                    prop_assert_eq!(document.text().whole(), before);
                     prop_assert_eq!(document.version(), version);
                 }
             }
@@ -249,9 +249,9 @@ mod tests {
         document.submit(2, at(0, "y"), none).unwrap();
         document.submit(3, at(0, "z"), none).unwrap();
         document.take_back();
-        assert_eq!((document.text().to_string().as_str(), document.version()), ("xabc", 2));
+        assert_eq!((document.text().whole().as_str(), document.version()), ("xabc", 2));
         document.submit(1, at(3, "w"), none).unwrap();
-        assert_eq!(document.text().to_string(), "xabcw");
+        assert_eq!(document.text().whole(), "xabcw");
     }
 
     #[test]

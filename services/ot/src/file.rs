@@ -32,8 +32,9 @@ pub struct Opened {
     pub version: u32,
     pub text: Text,
     pub packets_bytes: usize,
-    /// What the file holds, and what is known of it; `None` if there is none.
+    /// What the file holds, or was last known to hold.
     pub file: Text,
+    /// What is known of the file; `None` if there is none.
     pub metadata: Option<Metadata>,
 }
 
@@ -134,7 +135,7 @@ pub fn open(workspace: &Workspace, store: &Store, path: &Path, holder: &str) -> 
 /// What others have changed in the file while nobody looked becomes the next version.
 fn catch_up(history: &History, found: &mut Found, file: &Text) -> Result<Vec<(u32, Vec<u8>)>> {
     let crc32 = file.clone().crc32();
-    found.head.writing = 0;
+    let writing = std::mem::take(&mut found.head.writing);
     if *file == found.text {
         found.head.file = Some(FileText { version: found.version, crc32, ..FileText::default() });
         return Ok(Vec::new());
@@ -144,10 +145,12 @@ fn catch_up(history: &History, found: &mut Found, file: &Text) -> Result<Vec<(u3
         return Ok(Vec::new());
     }
     let is_torn = |old: &Text, new: &Text| is_torn(&file.whole(), &old.whole(), &new.whole());
-    let both = found.file.as_ref().zip(found.writing.as_ref());
-    if found.file.as_ref().is_some_and(|known| known == file)
-        || both.is_some_and(|(old, new)| is_torn(old, new))
-    {
+    if found.file.as_ref().is_some_and(|known| known == file) {
+        return Ok(Vec::new());
+    }
+    if found.file.as_ref().zip(found.writing.as_ref()).is_some_and(|(old, new)| is_torn(old, new)) {
+        // So that it is known again, should the agent end once more before the file is written.
+        found.head.writing = writing;
         return Ok(Vec::new());
     }
     // Whoever changed it may have had before him what was being written when the agent ended: what is nearer.

@@ -68,14 +68,14 @@ async fn what_others_take_back_is_taken_back() {
     write(&channel, "abc\nd\n");
     let Look::Other { change, kept, text, .. } = look(&channel, &opened) else { panic!("nothing was found") };
     edit(&mut opened, change);
-    assert_eq!(opened.text.to_string(), "x\nabc\nd\n");
+    assert_eq!(opened.text.whole(), "x\nabc\nd\n");
     let file = FileText { version: 0, kept, crc32: text.clone().crc32(), seen_at: opened.version };
     let head = Head { file: Some(file), ..opened.head.clone() };
     opened.history.append(&[], Some(&head)).unwrap();
     drop(opened);
     // As it was in the beginning: that is no old version of ours.
     write(&channel, "abc\n");
-    assert_eq!(open(&channel).text.to_string(), "x\nabc\n");
+    assert_eq!(open(&channel).text.whole(), "x\nabc\n");
 }
 
 #[tokio::test]
@@ -87,8 +87,11 @@ async fn what_was_rewritten_in_place_and_not_finished_is_written_again() {
     drop(opened);
     // Room was made, and some of it written.
     write(&channel, &format!("{}{}", &"zero one two three\n"[..7], &"one two three\n\0\0\0\0\0"[7..]));
-    let opened = open(&channel);
-    assert_eq!((opened.text.to_string().as_str(), opened.version), ("zero one two three\n", 2));
+    // Twice, if need be.
+    for _ in 0..2 {
+        let opened = open(&channel);
+        assert_eq!((opened.text.whole().as_str(), opened.version), ("zero one two three\n", 2));
+    }
 }
 
 #[tokio::test]
@@ -99,7 +102,7 @@ async fn a_history_that_does_not_add_up_begins_anew_and_versions_go_on() {
     opened.history.append(&[(2, b"garbage".to_vec())], None).unwrap();
     drop(opened);
     let opened = open(&channel);
-    assert_eq!((opened.version, opened.text.to_string().as_str()), (3, "abc\n"));
+    assert_eq!((opened.version, opened.text.whole().as_str()), (3, "abc\n"));
     for from in [1, 3] {
         let packets = opened.history.fetch(from, 3, 1 << 20).unwrap();
         assert_eq!(packets.iter().map(|packet| packet.version).collect::<Vec<_>>(), [3]);

@@ -151,8 +151,8 @@ mod tests {
             let text = Text::new("0123456789");
             let b_after_a = transform(&b, &a, Side::Right);
             let a_after_b = transform(&a, &b, Side::Left);
-            let one = applied(&applied(&text, &a), &b_after_a).to_string();
-            let other = applied(&applied(&text, &b), &a_after_b).to_string();
+            let one = applied(&applied(&text, &a), &b_after_a).whole();
+            let other = applied(&applied(&text, &b), &a_after_b).whole();
             prop_assert_eq!(one, other);
             let again: Op = b_after_a.steps().iter().cloned().collect();
             prop_assert_eq!(again, b_after_a, "not normal");
