@@ -7,7 +7,7 @@ mod presence;
 
 use pid1_sdk::api::command::Body;
 
-use crate::support::{Launch, Peer};
+use crate::support::Peer;
 
 const OK: Body = Body::Ok(pid1_sdk::api::Ok {});
 
@@ -17,12 +17,4 @@ async fn next<T>(peer: &mut Peer, channel: i32, what: &str, wanted: fn(&Body) ->
     let found =
         peer.until(what, |command| command.channel == channel && is_it(&command.body).is_some()).await;
     is_it(&found.body).unwrap()
-}
-
-/// An agent whose state folder, `$DISK`, is a disk of its own, of 1 MiB.
-fn on_a_small_disk() -> Launch {
-    let launch = Launch::new();
-    let disk = launch.home().join("state");
-    let script = "mkdir -p \"$DISK\"; mount -t tmpfs -o size=1m none \"$DISK\"; exec \"$0\" \"$@\"";
-    launch.env("DISK", disk.to_str().unwrap()).through(&["unshare", "--mount", "sh", "-c", script])
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pid1::client::{Address, Client};
 use pid1_sdk::api::{ChatMessage, command::Body, open_channel::Action};
 
-use super::{OK, next, on_a_small_disk};
+use super::{OK, next};
 use crate::access::keys::Keys;
 use crate::support::{Agent, HEAVY, Launch, Peer, Rng, SOON, size, within};
 
@@ -76,7 +76,8 @@ async fn a_new_agent_knows_what_was_said() {
 /// Killed while one talks without a pause: what the other was shown is kept, in that order, and so is what was answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_anybody_was_shown_outlives_the_agent() {
-    const MESSAGES: usize = 400;
+    // Far more than are said before the agent is killed, however fast it is.
+    const MESSAGES: usize = 100_000;
     let _alone = HEAVY.lock().await;
     let mut rng = Rng::seeded("chat");
     let mut launch = Launch::new();
@@ -108,7 +109,7 @@ async fn what_anybody_was_shown_outlives_the_agent() {
             last
         });
         let mut shown = None;
-        let enough = 1 + rng.below(MESSAGES / 2);
+        let enough = 1 + rng.below(200);
         let mut hear = |command: pid1_sdk::api::Command| {
             if let Some(Body::ChatMessage(said)) = command.body {
                 let number: usize = said.text.parse().unwrap();
@@ -144,7 +145,7 @@ async fn what_anybody_was_shown_outlives_the_agent() {
 
 #[tokio::test]
 async fn on_a_full_disk_the_sender_is_told_and_nobody_is_shown_anything() {
-    let agent = on_a_small_disk().start().await;
+    let agent = Launch::new().small_disk("state").start().await;
     let (mut one, mut two) = (agent.client().await, agent.client().await);
     let (channel, _) = join(&mut one, "chatter").await;
     join(&mut two, "chatter").await;

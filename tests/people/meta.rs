@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pid1::client::{Address, Client};
 use pid1_sdk::api::{AppendMeta, ReadMeta, WriteMeta, command::Body, open_channel::Action};
 
-use super::{OK, on_a_small_disk};
+use super::OK;
 use crate::support::{Agent, HEAVY, Launch, Peer, Rng, SOON, size, within};
 
 fn append(key: &str, data: impl Into<Vec<u8>>) -> Body {
@@ -47,7 +47,8 @@ async fn a_new_agent_has_what_was_written() {
 /// order, without a hole, and none that was answered is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_of_many_outlive_the_agent() {
-    const APPENDS: usize = 500;
+    // Far more than are made before the agent is killed, however fast it is.
+    const APPENDS: usize = 20_000;
     let _alone = HEAVY.lock().await;
     let mut rng = Rng::seeded("meta");
     let mut launch = Launch::new();
@@ -84,7 +85,7 @@ async fn appends_of_many_outlive_the_agent() {
             };
             writers.push((who, tokio::spawn(count)));
         }
-        for _ in 0..=rng.below(APPENDS) {
+        for _ in 0..=rng.below(500) {
             within("an answer", SOON, began.recv()).await.unwrap();
         }
         let moment = Instant::now() + Duration::from_micros(rng.below(2000) as u64);
@@ -112,7 +113,7 @@ async fn appends_of_many_outlive_the_agent() {
 
 #[tokio::test]
 async fn on_a_full_disk_what_was_there_stays() {
-    let agent = on_a_small_disk().start().await;
+    let agent = Launch::new().small_disk("state").start().await;
     let mut peer = agent.client().await;
     let channel = peer.open("meta", "").await;
     assert_eq!(peer.ask(channel, write("key", "there")).await, OK);
