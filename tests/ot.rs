@@ -2,6 +2,7 @@
 
 mod crash;
 mod editor;
+mod full;
 mod outside;
 mod together;
 mod trace;

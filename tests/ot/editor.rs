@@ -139,8 +139,19 @@ impl Editor {
     }
 
     pub async fn flush(&mut self) {
-        let answer = self.peer.ask(self.channel, Body::Flush(Flush {})).await;
+        let answer = self.try_flush().await;
         assert!(matches!(answer, Body::Ok(_)), "{answer:?}");
+    }
+
+    pub async fn try_flush(&mut self) -> Body {
+        self.peer.ask(self.channel, Body::Flush(Flush {})).await
+    }
+
+    /// Sends a change that must be refused; in which words.
+    pub async fn refused(&mut self, text: &str) -> String {
+        let ops = vec![OtRuneTransformOp { op: Some(Op::Insert(text.into())) }];
+        let packet = OtPacket { spooky_version: self.version, ops, ..OtPacket::default() };
+        self.peer.refused(self.channel, Body::Ot(packet)).await
     }
 }
 
