@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::auth::Secret;
-use crate::config::Config;
-use crate::door::{self, Doors};
+use crate::config::{Certificate, Config};
+use crate::door::tls::{self, Tls};
+use crate::door::{Doors, Listener};
 use crate::init::reaper::Reaper;
 use crate::init::{self, Ending, sys};
 use crate::registry;
@@ -135,15 +136,37 @@ impl Serving<'_> {
                 autosave: config.autosave,
             },
         ));
-        let listener = door::listen(config.listen).with_context(|| {
+        let tls = config.certificate.map(|certificate| {
+            Tls::new(match certificate {
+                Certificate::Files(files) => files,
+                Certificate::SelfSigned => {
+                    tls::self_signed(self.state.path(), config.listen.ip(), &config.door.guard.hosts)?
+                }
+            })
+        });
+        let tls = tls.transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listener = Listener::open(config.listen).with_context(|| {
             format!(
                 "cannot listen on {}: choose another address with --listen, port 0 for any",
                 config.listen
             )
         })?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        let address = listener.address().context("the listener has no address")?.unwrap_or(config.listen);
+        let mut listeners = vec![listener];
+        match Listener::open_local(self.state.path(), config.trust_local) {
+            Ok(local) => listeners.push(local),
+            Err(error) if config.trust_local => {
+                return Err(error)
+                    .context("cannot open the socket in the state folder, as --trust-local asks");
+            }
+            // Its path may be too long for one, or the file system know none.
+            Err(error) => {
+                warn!(error = %error, "there is no socket in the state folder: clients use the network")
+            }
+        }
         let router = Router::new(engine.clone());
-        let doors = Doors::new(config.door, Arc::new(config.auth), router.clone());
+        let doors = Doors::new(config.door, Arc::new(config.auth), router.clone(), tls);
         // One that cannot be started ends the agent before anybody knows of it.
         let main = match config.main_command {
             none if none.is_empty() => None,
@@ -153,9 +176,9 @@ impl Serving<'_> {
         terminal::hear_signals().context("cannot listen for signals")?;
         let main_process = main.as_ref().map(MainCommand::process);
         info!(address = %address, root = %config.root.display(), state = %self.state.path().display(), "listening");
-        let announced = announce(address, config.generated_token.as_ref());
+        let announced = announce(scheme, address, config.generated_token.as_ref());
         drop(runtimes.spawn(doors.clone().give_back_memory()));
-        let accepting = runtimes.spawn(doors.serve(listener));
+        let accepting = runtimes.spawn(doors.serve(listeners));
         let shutdown = |mut ending| async move {
             shutdown::run(&engine, &router, accepting, &mut ending, config.stop_grace).await;
         };
@@ -220,7 +243,11 @@ async fn until_the_end<E: Future<Output = ()>>(
 
 /// Writes the one line on stdout: where to go, with the token if nobody else knows it. A fragment is never sent over the
 /// network or logged.
-fn announce(address: SocketAddr, generated: Option<&Secret>) -> impl Future<Output = ()> + use<> {
+fn announce(
+    scheme: &str,
+    address: SocketAddr,
+    generated: Option<&Secret>,
+) -> impl Future<Output = ()> + use<> {
     let host = match address.ip() {
         any if any.is_unspecified() && any.is_ipv6() => "[::1]".to_owned(),
         any if any.is_unspecified() => "127.0.0.1".to_owned(),
@@ -229,7 +256,7 @@ fn announce(address: SocketAddr, generated: Option<&Secret>) -> impl Future<Outp
     };
     let fragment =
         generated.map(|token| format!("#token={}", utf8_percent_encode(&token.0, NON_ALPHANUMERIC)));
-    let line = format!("http://{host}:{}/{}\n", address.port(), fragment.unwrap_or_default());
+    let line = format!("{scheme}://{host}:{}/{}\n", address.port(), fragment.unwrap_or_default());
     async move {
         let mut stdout = tokio::io::stdout();
         // Nobody may be reading; that is no reason not to serve.

@@ -1,13 +1,14 @@
 //! From a token to an [`Admission`]: who it is, what they may do, until when. Nobody has a session without one.
 //!
 //! Three kinds are known: the one shared secret, the signed tokens of Replit's own format ([`paseto`]), and JWTs
-//! ([`jwt`]). The log says why a token was refused; whoever showed it learns just that it was.
+//! ([`jwt`]). Volt's clients show one of their own ([`volt`]), in a place of its own. The log says why a token was refused; whoever showed it learns just that it was.
 
 pub mod jwt;
 pub mod keys;
 mod lifetime;
 pub mod paseto;
 mod repl_token;
+pub mod volt;
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
@@ -17,6 +18,7 @@ use subtle::ConstantTimeEq;
 
 use jwt::Jwt;
 use paseto::Paseto;
+use volt::Volt;
 
 /// Fewest characters of a token that an operator chooses: shorter ones can be guessed.
 pub const TOKEN_MIN_CHARS: usize = 16;
@@ -30,6 +32,13 @@ pub struct Admission {
     pub restrict_network: bool,
 }
 
+impl Admission {
+    /// Everything, for ever.
+    pub fn owner() -> Admission {
+        Admission { identity: Identity::anonymous(Role::Owner), restrict_network: false }
+    }
+}
+
 /// The tokens that are accepted.
 #[derive(Debug, Default)]
 pub struct Auth {
@@ -39,6 +48,8 @@ pub struct Auth {
     pub paseto: Option<Paseto>,
     /// Keys of JWTs.
     pub jwt: Option<Jwt>,
+    /// Keys of Volt's sessions.
+    pub volt: Option<Volt>,
     /// Makes [`Identity::client`], with a key that nobody knows.
     pub clients: RandomState,
 }
@@ -81,11 +92,19 @@ impl Auth {
         Ok(admission)
     }
 
+    /// Who shows `token` as Volt's clients do.
+    pub fn identify_volt(&self, token: &str) -> Result<Admission, Refused> {
+        let keys =
+            self.volt.as_ref().ok_or_else(|| Refused::new("no key for Volt's tokens is configured"))?;
+        let mut admission = keys.read(token, SystemTime::now())?;
+        admission.identity.client = self.client(&admission.identity, token);
+        Ok(admission)
+    }
+
     fn identify_at(&self, token: &str, now: SystemTime) -> Result<Admission, Refused> {
         let is_secret = |secret: &Secret| bool::from(token.as_bytes().ct_eq(secret.0.as_bytes()));
         if self.secret.as_ref().is_some_and(is_secret) {
-            let identity = Identity::anonymous(Role::Owner);
-            return Ok(Admission { identity, restrict_network: false });
+            return Ok(Admission::owner());
         }
         if token.starts_with(paseto::HEADER) {
             let keys = self.paseto.as_ref();

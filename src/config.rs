@@ -2,6 +2,7 @@
 
 mod access;
 pub mod file;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use crate::agent::state::{default_dir, real_path};
 use crate::auth::{Auth, Secret};
 use crate::door::{DoorConfig, Guard, NetworkMode};
 use access::AccessArgs;
+pub(crate) use tls::Certificate;
+use tls::TlsArgs;
 
 /// Flags of `pid1 serve`. Each has an environment variable, so that a container image can set it.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +45,16 @@ pub struct ServeArgs {
     /// A web origin whose pages may connect, such as `https://ide.example.com`; may be repeated
     #[arg(long = "origin", env = "PID1_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
+
+    /// What TerminalAPI runs, as its clients say it; with a `*` at the end, whatever begins so; may be repeated [default:
+    /// everything]
+    #[arg(
+        long = "terminal-command",
+        env = "PID1_TERMINAL_COMMAND",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    terminal_commands: Vec<String>,
 
     /// Where the agent keeps what must outlive it [default: /var/lib/pid1 for root, else below your state folder]
     #[arg(long, env = "PID1_STATE_DIR", value_name = "DIR")]
@@ -132,6 +145,9 @@ pub struct ServeArgs {
     pub(crate) access: AccessArgs,
 
     #[command(flatten)]
+    tls: TlsArgs,
+
+    #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
@@ -216,6 +232,9 @@ pub struct Config {
     pub(crate) threads: u16,
     pub(crate) main_command: Vec<OsString>,
     pub(crate) keep: bool,
+    pub(crate) certificate: Option<Certificate>,
+    /// Whoever is the same user needs no token on the local socket.
+    pub(crate) trust_local: bool,
     pub(crate) door: DoorConfig,
 }
 
@@ -227,7 +246,10 @@ impl Config {
         if !root.is_dir() {
             bail!("cannot use --root {}: it is not a folder", root.display());
         }
+        let trust_local = args.access.trust_local;
         let (auth, generated_token) = args.access.auth(args.listen)?;
+        let cleartext = args.tls.cleartext;
+        let certificate = args.tls.certificate()?;
         let state_dir = match args.state_dir {
             Some(dir) => {
                 let whole = std::path::absolute(&dir);
@@ -267,6 +289,8 @@ impl Config {
             threads: args.threads,
             main_command: args.main_command,
             keep: args.keep,
+            certificate,
+            trust_local,
             door: DoorConfig {
                 guard: Guard { hosts: named(args.hosts), origins: named(args.origins) },
                 max_message_bytes: (args.max_message as usize) << 20,
@@ -276,6 +300,8 @@ impl Config {
                 transfer_timeout: args.transfer_timeout,
                 network: args.network,
                 moved_to: args.moved_to,
+                cleartext,
+                terminal_commands: named(args.terminal_commands),
             },
         })
     }

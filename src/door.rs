@@ -1,46 +1,50 @@
-//! The listener: one port for everything. Accepts, bounds what strangers may hold, and hands requests to the doors.
+//! The listener: one port for everything, and a socket beside it. Accepts, bounds what strangers may hold, and hands requests to the doors.
 //!
 //! A stranger is a connection that has not identified itself. There may be a fixed number of them; when all places
 //! are taken, newcomers wait for a moment in the kernel's queue, and then the oldest stranger goes: who identifies
 //! does so in milliseconds.
 
+mod access;
+mod budget;
+mod connection;
+mod exec_service;
 mod files;
+pub(crate) mod grpc;
 mod guard;
 mod http;
+mod lifetime;
 mod line;
+mod listener;
 mod network;
 mod strangers;
+mod terminal;
+pub mod tls;
 mod websocket;
+mod wire;
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use pid1_sdk::limits;
+use futures_util::future::join_all;
 use pid1_sdk::wire::Census;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, Semaphore};
-use tracing::{debug, warn};
+use tokio::sync::Semaphore;
+use tracing::warn;
 
 use crate::auth::Auth;
 use crate::init::sys;
 use crate::router::Router;
 use crate::sessions::Sessions;
+pub(crate) use connection::Caller;
 use files::Turns;
+use grpc::Grpc;
 pub use guard::Guard;
-use line::Line;
+pub use listener::Listener;
 use network::Network;
 pub use network::NetworkMode;
 use strangers::Strangers;
-
-/// Connections that wait in the kernel: a burst of clients that all come back after a restart.
-const BACKLOG: u32 = 4096;
+use tls::Tls;
 
 /// How long a crowd may take to leave before what it used is looked for.
 const CROWD_SETTLES: Duration = Duration::from_secs(1);
@@ -54,9 +58,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one request head, tokens included.
 const HEAD_BYTES: usize = 16 << 10;
 
-/// What hyper reads at once of a body that comes fast.
-const BODY_READ_BYTES: usize = limits::TRANSFER_READ_BYTES;
-
 /// What large messages being received may hold together, in the whole agent.
 const INCOMING_BUDGET_BYTES: usize = 256 << 20;
 
@@ -65,6 +66,8 @@ const INCOMING_BUDGET_BYTES: usize = 256 << 20;
 pub struct DoorConfig {
     /// Which hosts and origins are answered.
     pub guard: Guard,
+    /// Cleartext is spoken with everybody although there is a certificate.
+    pub cleartext: bool,
     /// Largest message accepted, in bytes.
     pub max_message_bytes: usize,
     /// From a connection to its complete request head.
@@ -79,18 +82,8 @@ pub struct DoorConfig {
     pub network: NetworkMode,
     /// Where the container lives now: clients are told to go there.
     pub moved_to: Option<String>,
-}
-
-/// A connection that hyper serves.
-type Serving = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
-
-/// Who is at the other end of a connection, and what its requests say about it.
-pub(crate) struct Caller {
-    pub(crate) peer: SocketAddr,
-    pub(crate) place: Arc<strangers::Place>,
-    head_seen: Notify,
-    /// It moves so much that it is to be served apart from those who type.
-    pub(crate) bulk: Notify,
+    /// What TerminalAPI runs: names as clients say them, those with a `*` at the end as beginnings. Empty for all.
+    pub terminal_commands: Vec<String>,
 }
 
 /// Everything behind the listener, shared by all connections.
@@ -105,45 +98,57 @@ pub struct Doors {
     /// In units of KiB.
     pub(crate) incoming_budget: Arc<Semaphore>,
     pub(crate) transfers: Turns,
+    grpc: Grpc,
+    tls: Option<Arc<Tls>>,
     strangers: Strangers,
     ready: AtomicBool,
 }
 
 impl Doors {
-    /// Doors to `router` for whoever `auth` accepts.
-    pub fn new(config: DoorConfig, auth: Arc<Auth>, router: Arc<Router>) -> Arc<Self> {
+    /// Doors to `router` for whoever `auth` accepts, by TLS if there is a certificate.
+    pub fn new(config: DoorConfig, auth: Arc<Auth>, router: Arc<Router>, tls: Option<Arc<Tls>>) -> Arc<Self> {
         // One message of the allowed size must always fit.
         let budget_bytes = INCOMING_BUDGET_BYTES.max(config.max_message_bytes);
+        let sessions = Sessions::new();
         Arc::new(Doors {
             network: Network::new(config.network),
+            grpc: Grpc::new(&router, &sessions, &config),
+            tls,
             config,
             auth,
             router,
             census: Arc::default(),
             incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
             transfers: Turns::new(),
-            sessions: Sessions::new(),
+            sessions,
             strangers: Strangers::new(),
             ready: AtomicBool::new(true),
         })
     }
 
     /// Accepts until the agent begins to stop.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let stopping = self.router.engine().stopping().clone();
+    pub async fn serve(self: Arc<Self>, listeners: Vec<Listener>) {
+        self.grpc.tell_health(true).await;
+        join_all(listeners.iter().map(|listener| self.accept(listener))).await;
+        self.ready.store(false, Ordering::Relaxed);
+        self.grpc.tell_health(false).await;
+    }
+
+    async fn accept(self: &Arc<Self>, listener: &Listener) {
+        let stopping = self.router.engine().stopping();
         loop {
             let place = tokio::select! {
-                () = stopping.cancelled() => break,
+                () = stopping.cancelled() => return,
                 place = self.strangers.admit() => place,
             };
             let accepted = tokio::select! {
-                () = stopping.cancelled() => break,
+                () = stopping.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     let doors = self.clone();
-                    self.router.engine().runtimes().spawn_in_turn(doors.accepted(stream, peer, place));
+                    self.router.engine().runtimes().spawn_in_turn(doors.accepted(socket, peer, place));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -152,7 +157,6 @@ impl Doors {
                 }
             }
         }
-        self.ready.store(false, Ordering::Relaxed);
     }
 
     /// Gives the memory of a crowd that has left back to the system, for as long as the agent runs.
@@ -170,80 +174,7 @@ impl Doors {
         engine.stopping().run_until_cancelled(give_back).await;
     }
 
-    /// Takes the socket over to the runtime that serves it.
-    async fn accepted(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<strangers::Place>) {
-        match stream.into_std().and_then(TcpStream::from_std) {
-            Ok(stream) => self.connection(stream, peer, place).await,
-            Err(error) => warn!(error = %error, "cannot serve a connection"),
-        }
-    }
-
-    /// Serves HTTP on one connection; it ends here, becomes a WebSocket with a task of its own, or goes on where streams
-    /// are that keep a core busy.
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<strangers::Place>) {
-        // Without it an echo waits for the client's delayed acknowledgement: 44 ms instead of under 1.
-        if stream.set_nodelay(true).is_err() {
-            return; // the peer has gone already
-        }
-        let caller = Arc::new(Caller { peer, place, head_seen: Notify::new(), bulk: Notify::new() });
-        let (doors, called) = (self.clone(), caller.clone());
-        let service = service_fn(move |request| {
-            called.head_seen.notify_one();
-            http::answer(doors.clone(), request, called.clone())
-        });
-        let moved = Arc::new(AtomicBool::new(false));
-        let line = Line::new(stream, moved.clone(), self.config.transfer_timeout);
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.head_timeout)
-            .max_header_size(HEAD_BYTES)
-            .max_buf_size(BODY_READ_BYTES)
-            // Who has asked all that he wants to may say so, and still gets his answer. One who is gone is noticed when
-            // something is sent to him, or when his body does not come.
-            .half_close(true)
-            .serve_connection(TokioIo::new(line), service)
-            .with_upgrades();
-        let mut serving: Serving = Box::pin(serving);
-        let deadline = async {
-            // hyper bounds the time from a head's first byte only.
-            if tokio::time::timeout(self.config.head_timeout, caller.head_seen.notified()).await.is_ok() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = self.serve_to_the_end(&mut serving, &caller) => {}
-            () = deadline => debug!(peer = %peer, "no request within the time limit"),
-            () = caller.bulk.notified() => {
-                let (doors, caller) = (self.clone(), caller.clone());
-                self.router.engine().runtimes().spawn_bulk(async move {
-                    moved.store(true, Ordering::Relaxed);
-                    doors.serve_to_the_end(&mut serving, &caller).await;
-                });
-            }
-        }
-    }
-
-    async fn serve_to_the_end(&self, serving: &mut Serving, caller: &Caller) {
-        let peer = caller.peer;
-        tokio::select! {
-            ended = serving => if let Err(error) = ended {
-                debug!(peer = %peer, error = %error, "connection failed");
-            },
-            () = caller.place.evicted() => debug!(peer = %peer, "gave its place to a newcomer"),
-            () = self.router.engine().stopping().cancelled() => {}
-        }
-    }
-
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
-}
-
-/// Opens the listener.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // So that a restarted agent gets its port back while old connections linger.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

@@ -24,10 +24,20 @@ struct Family {
 
 #[derive(Clone, PartialEq, Message)]
 struct Metric {
+    #[prost(message, repeated, tag = "1")]
+    label: Vec<Label>,
     #[prost(message, optional, tag = "2")]
     gauge: Option<Value>,
     #[prost(message, optional, tag = "3")]
     counter: Option<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -38,23 +48,37 @@ struct Value {
 
 fn counter(name: &str, help: &str, value: &AtomicU64) -> Family {
     let value = Value { value: value.load(Ordering::Relaxed) as f64 };
-    let metric = vec![Metric { gauge: None, counter: Some(value) }];
+    let metric = vec![Metric { counter: Some(value), ..Metric::default() }];
     Family { name: name.to_owned(), help: help.to_owned(), kind: 0, metric }
 }
 
 fn gauge(name: &str, help: &str, value: usize) -> Family {
-    let metric = vec![Metric { gauge: Some(Value { value: value as f64 }), counter: None }];
-    Family { name: name.to_owned(), help: help.to_owned(), kind: 1, metric }
+    gauges(name, help, [(Vec::new(), value)])
+}
+
+fn gauges(name: &str, help: &str, values: impl IntoIterator<Item = (Vec<Label>, usize)>) -> Family {
+    let metric = values.into_iter().map(|(label, value)| Metric {
+        label,
+        gauge: Some(Value { value: value as f64 }),
+        ..Metric::default()
+    });
+    Family { name: name.to_owned(), help: help.to_owned(), kind: 1, metric: metric.collect() }
 }
 
 /// Everything that is counted.
 pub(crate) fn all(router: &Router, sessions: &Sessions) -> Metrics {
     let engine = router.engine();
     let counters = engine.counters();
+    let instances = sessions
+        .instances()
+        .all()
+        .into_iter()
+        .map(|(id, running)| (vec![Label { name: "instance_id".to_owned(), value: id }], running));
     let families = [
         gauge("pid1_sessions", "sessions connected", sessions.connected()),
         gauge("pid1_channels", "channels running", router.running()),
         gauge("pid1_processes", "programs running", engine.processes().live()),
+        gauges("pid1_exec_sessions", "sessions of ExecService by the instance they run for", instances),
         counter("pid1_sessions_total", "sessions begun", &counters.sessions),
         counter(
             "pid1_commands_dropped_total",

@@ -1,5 +1,7 @@
 //! Who is connected: the sessions' numbers, and a way to tell all of them something.
 
+mod instances;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +11,14 @@ use pid1_sdk::wire::{self, Target};
 use pid1_sdk::{ChannelId, SessionId};
 use tokio::sync::Notify;
 
+pub use instances::{Counted, Instances};
+
 /// The sessions of one agent.
 #[derive(Debug)]
 pub struct Sessions {
     table: Mutex<Table>,
     crowd_left: Notify,
+    instances: Arc<Instances>,
 }
 
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl Sessions {
     pub fn new() -> Arc<Self> {
         // 0 and 1 have meanings of their own in the protocol.
         let table = Table { last_id: 1, connected: HashMap::new(), most: 0 };
-        Arc::new(Sessions { table: Mutex::new(table), crowd_left: Notify::new() })
+        Arc::new(Sessions { table: Mutex::new(table), crowd_left: Notify::new(), instances: Arc::default() })
     }
 
     /// A number that was never used before; `None` when all two billion are used up.
@@ -55,6 +60,11 @@ impl Sessions {
         table.connected.insert(id, outbox);
         table.most = table.most.max(table.connected.len());
         Entry { id, sessions: self.clone() }
+    }
+
+    /// For whom ExecService's sessions run.
+    pub fn instances(&self) -> &Arc<Instances> {
+        &self.instances
     }
 
     /// How many are connected.

@@ -152,7 +152,8 @@ pub fn mint(key: &SigningKey, claims: &Claims) -> Result<String> {
 }
 
 impl Seconds {
-    fn whole(self) -> i64 {
+    /// Without the fraction.
+    pub(super) fn whole(self) -> i64 {
         match self {
             Seconds::Whole(seconds) => seconds,
             // Out of range saturates, and is then no possible time.
@@ -172,7 +173,7 @@ impl std::fmt::Debug for Jwt {
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory, verifier_factory, key_utils: KeyUtils::new_unimplemented() };
 
-fn provide() {
+pub(super) fn provide() {
     // The second time it is there already.
     let _ = PROVIDER.install_default();
 }

@@ -15,6 +15,7 @@ use pid1_sdk::Role;
 use crate::auth::jwt::{Jwt, SECRET_MIN_BYTES};
 use crate::auth::keys::PublicKey;
 use crate::auth::paseto::{DEV_KEY, Paseto};
+use crate::auth::volt::Volt;
 use crate::auth::{Auth, Secret, TOKEN_MIN_CHARS, random_token};
 
 /// Flags about access. A value that is a secret belongs into the environment or a file: command lines are public.
@@ -66,6 +67,23 @@ pub struct AccessArgs {
     /// The name of this agent that a JWT's `aud` must hold
     #[arg(long, env = "PID1_JWT_AUDIENCE", value_name = "NAME")]
     jwt_audience: Option<String>,
+
+    /// A session of Volt whose clients may call, and its public Ed25519 key: hexadecimal, base64 or @FILE (also PEM); may
+    /// be repeated
+    #[arg(long = "volt-key", env = "PID1_VOLT_KEY", value_name = "SESSION=KEY", value_delimiter = ',')]
+    volt_keys: Vec<String>,
+
+    /// The id by which Volt's clients know this agent
+    #[arg(long, env = "PID1_VOLT_ID", value_name = "ID")]
+    volt_id: Option<String>,
+
+    /// What Volt's clients may do: owner, editor or viewer
+    #[arg(long, env = "PID1_VOLT_ROLE", value_name = "ROLE", default_value = "editor")]
+    volt_role: Role,
+
+    /// On the socket in the state folder, whoever is the same user as the agent owns this container without a token
+    #[arg(long, env = "PID1_TRUST_LOCAL", value_parser = BoolishValueParser::new())]
+    pub(super) trust_local: bool,
 }
 
 /// Settings that exclude each other.
@@ -146,19 +164,8 @@ impl AccessArgs {
         }
         let jwt_secret = secret("--jwt-secret-file", self.jwt_secret, self.jwt_secret_file.as_deref())?;
         let jwt = jwt(&self.jwt_keys, jwt_secret, self.jwt_audience)?;
-        let mut keys = HashMap::new();
-        for entry in &self.paseto_keys {
-            let (id, key) = entry
-                .split_once('=')
-                .context("cannot use --paseto-key: write it as ID=KEY, with a public key")?;
-            if id.is_empty() {
-                bail!("cannot use --paseto-key: the key needs the name that tokens give it, as ID=KEY");
-            }
-            let key = public_key(key).with_context(|| format!("cannot use --paseto-key {id}=…"))?;
-            if keys.insert(id.to_owned(), key).is_some() {
-                bail!("--paseto-key names two keys {id}");
-            }
-        }
+        let volt = volt(&self.volt_keys, self.volt_id, self.volt_role)?;
+        let mut keys = named_keys("--paseto-key", "ID", &self.paseto_keys)?;
         if self.repl_id.as_deref() == Some("") {
             bail!("--repl-id is empty: give the repl id of this container");
         }
@@ -183,14 +190,14 @@ impl AccessArgs {
             (!keys.is_empty()).then_some(Paseto { keys, repl_id: self.repl_id, role: self.paseto_role });
         let generated = match (&chosen, ip.is_loopback()) {
             (None, true) => Some(Secret(random_token()?)),
-            (None, false) if paseto.is_none() && jwt.is_none() => bail!(
+            (None, false) if paseto.is_none() && jwt.is_none() && volt.is_none() => bail!(
                 "--listen {listen} is reachable from other machines, so a token of your own is needed: give --token-file FILE, set \
                  PID1_TOKEN, or configure keys of signed tokens; without one, listen on 127.0.0.1"
             ),
             _ => None,
         };
         let secret = chosen.or_else(|| generated.clone());
-        Ok((Auth { secret, paseto, jwt, ..Auth::default() }, generated))
+        Ok((Auth { secret, paseto, jwt, volt, ..Auth::default() }, generated))
     }
 }
 
@@ -213,6 +220,35 @@ fn jwt(keys: &[String], shared: Option<Secret>, audience: Option<String>) -> Res
             "a JWT must say that it is for this agent: give --jwt-audience NAME, the name that its `aud` must hold"
         ),
     }
+}
+
+fn volt(keys: &[String], id: Option<String>, role: Role) -> Result<Option<Volt>> {
+    let keys = named_keys("--volt-key", "SESSION", keys)?;
+    match id {
+        _ if keys.is_empty() => Ok(None),
+        Some(id) if !id.is_empty() => Ok(Some(Volt::new(keys, id, role))),
+        _ => bail!(
+            "a token of Volt must say that it is for this agent: give --volt-id ID, as its clients know it"
+        ),
+    }
+}
+
+/// The public keys of a flag that gives each a name.
+fn named_keys(flag: &str, what: &str, entries: &[String]) -> Result<HashMap<String, PublicKey>> {
+    let mut keys = HashMap::new();
+    for entry in entries {
+        let (id, key) = entry
+            .split_once('=')
+            .with_context(|| format!("cannot use {flag}: write it as {what}=KEY, with a public key"))?;
+        if id.is_empty() {
+            bail!("cannot use {flag}: the key needs the name that tokens give it, as {what}=KEY");
+        }
+        let key = public_key(key).with_context(|| format!("cannot use {flag} {id}=…"))?;
+        if keys.insert(id.to_owned(), key).is_some() {
+            bail!("{flag} names two keys {id}");
+        }
+    }
+    Ok(keys)
 }
 
 /// The text itself, or the file's without the end of its line.

@@ -80,9 +80,10 @@ async fn serve(doors: &Doors, request: Request<Incoming>, caller: &Caller) -> Re
         _ => return Err(Refusal::of(StatusCode::METHOD_NOT_ALLOWED, format!("files take {METHODS}"))),
     };
     let decoded = path::decode(&head.uri);
-    let who = access::check(doors, &head, decoded.as_ref().ok(), needed).inspect_err(|refusal| {
-        info!(peer = %caller.peer, method = %head.method, error = printable(refusal.why()), "refused");
-    })?;
+    let who =
+        access::check(doors, &head, caller.peer, decoded.as_ref().ok(), needed).inspect_err(|refusal| {
+            info!(peer = %caller.peer, method = %head.method, error = printable(refusal.why()), "refused");
+        })?;
     caller.place.identified();
     let turn = doors.transfers.take(who.client).await?;
     let engine = doors.router.engine();

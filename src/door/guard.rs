@@ -25,8 +25,14 @@ pub(crate) struct Unwelcome {
 }
 
 impl Guard {
-    /// Checks one request. `authority` is the host that a request line may carry itself.
-    pub(crate) fn check(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Unwelcome> {
+    /// Checks one request that came by TLS if it is `secure`. `authority` is the host that a request line may carry
+    /// itself.
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        secure: bool,
+    ) -> Result<(), Unwelcome> {
         let host = authority.or_else(|| only(headers, header::HOST)).unwrap_or_default();
         if !self.knows_host(host) {
             return Err(Unwelcome {
@@ -36,7 +42,8 @@ impl Guard {
         }
         if headers.contains_key(header::ORIGIN) {
             let origin = only(headers, header::ORIGIN).unwrap_or_default();
-            let same = origin.strip_prefix("http://").is_some_and(|rest| rest.eq_ignore_ascii_case(host));
+            let scheme = if secure { "https://" } else { "http://" };
+            let same = origin.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host));
             if !same && !self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
                 return Err(Unwelcome {
                     status: StatusCode::FORBIDDEN,
@@ -94,7 +101,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().expect("a header value"));
         }
-        guard.check(&headers, None).err().map(|unwelcome| unwelcome.status.as_u16())
+        guard.check(&headers, None, false).err().map(|unwelcome| unwelcome.status.as_u16())
     }
 
     #[test]
@@ -143,15 +150,25 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_came_by_tls_is_of_the_same_origin_only_by_tls() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "localhost:1".parse().expect("a header value"));
+        for (origin, fits) in [("https://localhost:1", true), ("http://localhost:1", false)] {
+            headers.insert(header::ORIGIN, origin.parse().expect("a header value"));
+            assert_eq!(Guard::default().check(&headers, None, true).is_ok(), fits, "{origin}");
+        }
+    }
+
+    #[test]
     fn a_header_given_twice_is_no_header() {
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, "localhost".parse().expect("a header value"));
         headers.append(header::HOST, "evil.com".parse().expect("a header value"));
-        assert!(Guard::default().check(&headers, None).is_err());
+        assert!(Guard::default().check(&headers, None, false).is_err());
         headers.remove(header::HOST);
         headers.insert(header::HOST, "localhost".parse().expect("a header value"));
         headers.append(header::ORIGIN, "http://localhost".parse().expect("a header value"));
         headers.append(header::ORIGIN, "http://evil.com".parse().expect("a header value"));
-        assert!(Guard::default().check(&headers, None).is_err());
+        assert!(Guard::default().check(&headers, None, false).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Plain HTTP: the page at `/`, health, and the way to files and into the WebSocket door.
+//! Plain HTTP: the page at `/`, health, and the way to files, to calls, and into the WebSocket door.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,7 +12,7 @@ use hyper::http::{Method, Request, Response, StatusCode, header};
 use pid1_sdk::file_url;
 use tracing::info;
 
-use super::{Caller, Doors, files, websocket};
+use super::{Caller, Doors, files, grpc, websocket};
 
 /// What is answered.
 pub(crate) type Answer = Response<Content>;
@@ -32,9 +32,16 @@ pub(crate) async fn answer(
     caller: Arc<Caller>,
 ) -> Result<Answer, Infallible> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority) {
+    if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority, caller.secure) {
         info!(peer = %caller.peer, status = unwelcome.status.as_u16(), error = unwelcome.text.trim_end(), "refused");
-        return Ok(text(unwelcome.status, unwelcome.text));
+        let mut answer = text(unwelcome.status, unwelcome.text);
+        if grpc::is_call(&request) {
+            grpc::explain(&mut answer, unwelcome.text.trim_end());
+        }
+        return Ok(answer);
+    }
+    if grpc::is_call(&request) {
+        return Ok(grpc::answer(&doors, request, &caller).await);
     }
     let path = request.uri().path();
     if let Some(token) = path.strip_prefix("/wsv2/") {

@@ -8,7 +8,7 @@ mod writer;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -33,9 +33,10 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, info, info_span};
 
+use super::budget::{Budget, FREE_BYTES};
 use super::http::{Answer, text};
-use super::line::Line;
-use super::{Caller, Doors, HEAD_BYTES};
+use super::wire::Wire;
+use super::{Caller, Doors, HEAD_BYTES, lifetime};
 use crate::auth::{Admission, Refused};
 use crate::session::Session;
 use meter::Meter;
@@ -62,9 +63,6 @@ const PING: &[u8] = &[0x89, 0x00];
 /// How long a client that is being closed may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The longest sleep without a look at the wall clock, which may be set or go on while ours stands still.
-const CLOCK_LOOK: Duration = Duration::from_secs(60);
-
 /// Answers the upgrade request. A wrong token is refused after the upgrade, by close code 1008: a refused upgrade
 /// is retried by clients for ever.
 pub(super) fn upgrade(
@@ -78,7 +76,10 @@ pub(super) fn upgrade(
         Err(answer) => return *answer,
     };
     let token = percent_decode_str(token).decode_utf8_lossy();
-    let admission = doors.auth.identify(&token);
+    let admission = match &*token {
+        "" if caller.peer.is_trusted() => Ok(Admission::owner()),
+        token => doors.auth.identify(token),
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     let runtimes = doors.router.engine().runtimes().clone();
     runtimes.spawn(async move {
@@ -128,20 +129,20 @@ async fn connected(
 ) {
     let peer = caller.peer;
     // The socket itself, so that frames are written to it without hyper in between.
-    let parts = upgraded.downcast::<TokioIo<Line>>();
-    let Some((stream, read_buf)) =
-        parts.ok().and_then(|parts| Some((parts.io.into_inner().into_stream()?, parts.read_buf)))
+    let parts = upgraded.downcast::<TokioIo<Wire>>();
+    let Some(((reader, socket), read_buf)) =
+        parts.ok().and_then(|parts| Some((parts.io.into_inner().into_halves()?, parts.read_buf)))
     else {
-        return debug!("the upgraded connection is no TCP stream");
+        return debug!("the upgraded connection is none of ours");
     };
-    let (reader, socket) = stream.into_split();
     // A copy of the little that came early: hyper's own buffer is 8 KiB and would stay as long as the client.
     let early = read_buf.to_vec();
     drop(read_buf);
     let outbox = Outbox::new(doors.config.max_message_bytes);
     // A stranger's goodbye is short; nothing else of his is read into memory.
     let max_message_bytes = if admission.is_ok() { doors.config.max_message_bytes } else { HEAD_BYTES };
-    let mut meter = Meter::new(reader, outbox.clone(), doors.incoming_budget.clone(), max_message_bytes);
+    let mut meter =
+        Meter::new(reader, outbox.clone(), Budget::of(doors.incoming_budget.clone()), max_message_bytes);
     let activity = meter.activity();
     meter.follow(&early);
     let limits = WebSocketConfig::default()
@@ -205,7 +206,7 @@ async fn run(
     let why = tokio::select! {
         why = read(&mut frames, &mut session, &activity) => why,
         () = silence => "the client is silent: it is gone".to_owned(),
-        () = expiry(expires) => {
+        () = lifetime::expiry(expires) => {
             // Clients come back at once, with a new token if they can get one.
             end(&mut frames, &outbox, CLOSE_POLICY, "the token has expired").await
         }
@@ -243,14 +244,6 @@ async fn end(frames: &mut Frames, outbox: &Outbox, code: u16, reason: &str) -> S
     reason.to_owned()
 }
 
-/// Resolves when `at` has come by the wall clock, which a paused container's own clock falls behind.
-async fn expiry(at: Option<SystemTime>) {
-    let Some(at) = at else { return std::future::pending().await };
-    while let Ok(left) = at.duration_since(SystemTime::now()) {
-        tokio::time::sleep(left.clamp(Duration::from_millis(1), CLOCK_LOOK)).await;
-    }
-}
-
 /// What a client waits for, in the order that the official one demands. With `moved_to` it is told where to go before
 /// it is told that this is ready; one that does not follow is served.
 fn boot(session: &Session, moved_to: Option<&str>) {
@@ -279,7 +272,7 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         outbox.until_at_most(limits::OUTBOX_HIGH_BYTES).await;
         let close = match frames.next().await {
             Some(Ok(Message::Binary(message))) => {
-                let large = message.len() as u64 > meter::FREE_BYTES;
+                let large = message.len() as u64 > FREE_BYTES;
                 if !message.is_empty() {
                     let _handling = activity.handling();
                     session.receive(message).await;

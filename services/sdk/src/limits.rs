@@ -133,6 +133,9 @@ pub const EXEC_QUEUE_BYTES: usize = 4 << 20;
 /// Bytes of environment that `pid1Config` may set: half of what the kernel takes for one program.
 pub const SETTINGS_BYTES: usize = 1 << 20;
 
+/// Bytes of the name that a client of ExecService gives a session: it is sent along with each piece of output.
+pub const EXEC_SESSION_BYTES: usize = 256;
+
 /// Characters of a toast: a message that pops up, not a page.
 pub const TOAST_CHARS: usize = 1000;
 

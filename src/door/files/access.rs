@@ -9,20 +9,24 @@ use pid1_sdk::{Identity, Right};
 use super::path::Wanted;
 use super::refusal::Refusal;
 use crate::door::Doors;
-use crate::door::guard::only;
+use crate::door::access::Denied;
+use crate::door::listener::Peer;
 
 /// Who asks, if he may have what this request needs. `wanted` is what its path says, if that can be read.
 pub(super) fn check(
     doors: &Doors,
     head: &request::Parts,
+    peer: Peer,
     wanted: Option<&Wanted>,
     needed: Right,
 ) -> Result<Identity, Refusal> {
-    let (who, shown) = if head.headers.contains_key(header::AUTHORIZATION) {
-        (by_token(doors, head)?, "this token")
-    } else {
+    let (who, shown) = match doors.caller(&head.headers, peer) {
+        Ok(who) => (who, "this token"),
         // Without an end: a signed URL is only needed to begin.
-        (by_url(doors, head, wanted)?, "this URL")
+        Err(Denied::Missing) if !head.headers.contains_key(header::AUTHORIZATION) => {
+            (by_url(doors, head, wanted)?, "this URL")
+        }
+        Err(denied) => return Err(refusal(&denied)),
     };
     if who.role.may(needed) {
         return Ok(who);
@@ -32,27 +36,17 @@ pub(super) fn check(
     Err(Refusal::of(StatusCode::FORBIDDEN, text))
 }
 
-fn by_token(doors: &Doors, head: &request::Parts) -> Result<Identity, Refusal> {
-    let bearer = only(&head.headers, header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let Some(token) = bearer else {
-        let text = "show a token as Authorization: Bearer TOKEN";
-        return Err(Refusal::of(StatusCode::UNAUTHORIZED, text).with(header::WWW_AUTHENTICATE, "Bearer"));
+fn refusal(denied: &Denied) -> Refusal {
+    let (status, challenge) = match denied {
+        Denied::Missing => (StatusCode::UNAUTHORIZED, Some("Bearer")),
+        Denied::Refused(_) => (StatusCode::UNAUTHORIZED, Some("Bearer error=\"invalid_token\"")),
+        Denied::Network => (StatusCode::FORBIDDEN, None),
     };
-    let admission = doors.auth.identify(token).map_err(|refused| {
-        Refusal::of(StatusCode::UNAUTHORIZED, refused.to_string())
-            .with(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
-            .because(format!("token refused: {}", refused.why))
-    })?;
-    if !doors.network.admits(admission.restrict_network) {
-        return Err(Refusal::of(
-            StatusCode::FORBIDDEN,
-            "this token is good only where programs cannot reach the network, and here they can",
-        ));
+    let refusal = Refusal::of(status, denied.text()).because(denied.why());
+    match challenge {
+        Some(challenge) => refusal.with(header::WWW_AUTHENTICATE, challenge),
+        None => refusal,
     }
-    Ok(admission.identity)
 }
 
 fn by_url(doors: &Doors, head: &request::Parts, wanted: Option<&Wanted>) -> Result<Identity, Refusal> {

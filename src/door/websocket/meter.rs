@@ -9,24 +9,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use pid1_sdk::outbox::Outbox;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
-use tokio_util::sync::PollSemaphore;
 
-/// A message up to this size needs no budget.
-pub(super) const FREE_BYTES: u64 = 1 << 20;
+use crate::door::budget::{Budget, FREE_BYTES};
 
-/// A large message must come at this rate at least, or it keeps others waiting for the budget that it holds.
-const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
-
-/// ...with this much time on top.
-const GRACE: Duration = Duration::from_secs(30);
+/// The half that is read.
+pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// Read at a time and thrown away.
 const DRAIN_BYTES: usize = 16 << 10;
@@ -38,26 +29,18 @@ const FINAL: u8 = 0x80;
 /// The reading half of a socket, as tungstenite's stream.
 pub(super) struct Meter {
     /// `None` in what [`take`](Meter::take) leaves behind.
-    socket: Option<OwnedReadHalf>,
+    socket: Option<Reader>,
     outbox: Arc<Outbox>,
     heard: Arc<AtomicU64>,
-    budget: PollSemaphore,
+    budget: Budget,
     max_message_bytes: u64,
     place: Place,
     /// Payload bytes announced of the message being received.
     message_bytes: u64,
-    /// KiB to be had from the budget before reading on.
-    owed_kib: u32,
-    held: Option<Held>,
     /// Nothing that comes is kept any more.
     draining: bool,
     /// A close frame has come.
     said_goodbye: bool,
-}
-
-struct Held {
-    _budget: OwnedSemaphorePermit,
-    deadline: Pin<Box<Sleep>>,
 }
 
 /// Where in the stream of frames we are.
@@ -106,22 +89,15 @@ impl Drop for Handling<'_> {
 }
 
 impl Meter {
-    pub(super) fn new(
-        socket: OwnedReadHalf,
-        outbox: Arc<Outbox>,
-        budget: Arc<Semaphore>,
-        max_message_bytes: usize,
-    ) -> Self {
+    pub(super) fn new(socket: Reader, outbox: Arc<Outbox>, budget: Budget, max_message_bytes: usize) -> Self {
         Meter {
             socket: Some(socket),
             outbox,
             heard: Arc::default(),
-            budget: PollSemaphore::new(budget),
+            budget,
             max_message_bytes: max_message_bytes as u64,
             place: AT_HEAD,
             message_bytes: 0,
-            owed_kib: 0,
-            held: None,
             draining: false,
             said_goodbye: false,
         }
@@ -135,24 +111,22 @@ impl Meter {
     /// and a socket closed with unread data takes back what was said last: the reason for the close.
     pub(super) async fn drain(&mut self) {
         self.draining = true;
-        self.held = None;
+        self.budget.release();
         let mut sink = vec![0; DRAIN_BYTES];
         while !self.said_goodbye && matches!(self.read(&mut sink).await, Ok(1..)) {}
     }
 
     /// The meter itself, for another stream; what is left behind has come to its end.
     pub(super) fn take(&mut self) -> Meter {
-        let (outbox, budget) = (self.outbox.clone(), self.budget.clone_inner());
+        let (outbox, budget) = (self.outbox.clone(), self.budget.another());
         let left = Meter {
             socket: None,
             outbox,
             heard: self.heard.clone(),
-            budget: PollSemaphore::new(budget),
+            budget,
             max_message_bytes: self.max_message_bytes,
             place: AT_HEAD,
             message_bytes: 0,
-            owed_kib: 0,
-            held: None,
             draining: self.draining,
             said_goodbye: self.said_goodbye,
         };
@@ -206,11 +180,10 @@ impl Meter {
             let whole = ends_message && self.message_bytes == 0;
             self.message_bytes = self.message_bytes.saturating_add(length);
             // A message over the limit is refused at its head; nothing of it is kept.
-            if self.message_bytes > FREE_BYTES && self.held.is_none() && self.owed_kib == 0 {
-                // Of a message in fragments the end is not known: it takes for the largest, once, so that two
-                // growing messages cannot wait for each other.
+            if self.message_bytes > FREE_BYTES {
+                // Of a message in fragments the end is not known: it takes for the largest.
                 let bytes = if whole { length.min(self.max_message_bytes) } else { self.max_message_bytes };
-                self.owed_kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
+                self.budget.want(bytes);
             }
         }
         let mask = if masked { 4 } else { 0 };
@@ -230,25 +203,11 @@ impl Meter {
         if self.draining {
             return Poll::Ready(Ok(()));
         }
-        if self.owed_kib > 0 {
-            let Some(permit) = ready!(self.budget.poll_acquire_many(cx, self.owed_kib)) else {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            };
-            let transfer = Duration::from_secs((u64::from(self.owed_kib) << 10) / SLOWEST_BYTES_PER_SECOND);
-            self.owed_kib = 0;
-            self.held = Some(Held { _budget: permit, deadline: Box::pin(sleep(GRACE + transfer)) });
-        }
         if self.message_bytes == 0 {
             // The message that held it has been handled: the library reads on only then.
-            self.held = None;
+            self.budget.release();
         }
-        if let Some(held) = &mut self.held
-            && held.deadline.as_mut().poll(cx).is_ready()
-        {
-            let text = format!("a message of over {FREE_BYTES} bytes came too slowly");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
-        }
-        Poll::Ready(Ok(()))
+        self.budget.poll(cx)
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
@@ -209,6 +209,17 @@ impl ProcessTable {
             return Some(live.process.clone());
         }
         state.listed().filter(|process| process.pid() == pid).max_by_key(Process::id)
+    }
+
+    /// The last program that its starter called so, if one is listed.
+    pub fn by_label(&self, label: &str) -> Option<Process> {
+        let state = lock(&self.shared.state);
+        state.listed().filter(|process| process.label() == Some(label)).max_by_key(Process::id)
+    }
+
+    /// How long programs that are stopped have until they are killed.
+    pub fn stop_grace(&self) -> Duration {
+        self.shared.config.stop_grace
     }
 
     /// Programs that an earlier agent had started and whose end nobody saw, oldest first, as many as this table keeps of

@@ -21,12 +21,12 @@ const DEPTH: usize = 100;
 /// the least, a number 4 or 8.
 const ELEMENT: usize = 16;
 
-/// Which fields of which message hold messages or lists of numbers.
+/// Which fields of which message hold messages or lists of numbers, and which message is looked at.
 #[derive(Debug)]
 pub struct Census {
     /// For each message, by field number, what is in it.
     messages: Vec<HashMap<u32, Inside>>,
-    command: usize,
+    root: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,14 @@ impl Default for Census {
 }
 
 impl Census {
-    /// From the contract.
+    /// Of a `Command`.
     pub fn new() -> Self {
-        let set = FileDescriptorSet::decode(DESCRIPTOR).unwrap_or_default(); // made by our own build
+        Self::of(DESCRIPTOR, "api.Command")
+    }
+
+    /// Of the message of that full name, from an encoded `FileDescriptorSet` that a build has made.
+    pub fn of(descriptor: &[u8], message: &str) -> Self {
+        let set = FileDescriptorSet::decode(descriptor).unwrap_or_default();
         let mut all = Vec::new();
         for file in &set.file {
             let mut open: Vec<_> =
@@ -75,17 +80,17 @@ impl Census {
             });
             fields.collect()
         };
-        let command = place.get(".api.Command").copied().unwrap_or_default();
-        Census { messages: all.iter().map(|(_, message)| inside(message)).collect(), command }
+        let root = place.get(format!(".{message}").as_str()).copied().unwrap_or_default();
+        Census { messages: all.iter().map(|(_, message)| inside(message)).collect(), root }
     }
 
-    /// Checks one encoded `Command`. What is not well-formed is left to the decoder to refuse.
+    /// Checks one encoded message. What is not well-formed is left to the decoder to refuse.
     ///
     /// # Errors
     /// It holds more than any real message does; see [`TooMany`].
-    pub fn check(&self, command: &[u8]) -> Result<(), TooMany> {
+    pub fn check(&self, encoded: &[u8]) -> Result<(), TooMany> {
         let mut left = limits::MESSAGE_ELEMENTS * ELEMENT;
-        self.walk(self.command, command, &mut left, DEPTH)
+        self.walk(self.root, encoded, &mut left, DEPTH)
     }
 
     fn walk(&self, message: usize, mut bytes: &[u8], left: &mut usize, depth: usize) -> Result<(), TooMany> {

@@ -1,0 +1,216 @@
+//! The ExecService door, openYuanrong's contract: a stream runs one program at a time.
+//!
+//! As its published server does it, but where that loses something: stderr is told apart, environment, folder and user
+//! are honoured, a missing program is 127 as in a shell, and a program is ended with its whole family. What this
+//! deliberately does not do: look at `session_id` after the start, for calls are not told apart by it.
+
+mod start;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use pid1_sdk::engine::Engine;
+use pid1_sdk::process::{Exit, Process, StopCause, Stream, WindowSize};
+use pid1_sdk::{Identity, limits};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, info, info_span};
+
+use super::grpc::{Answers, Followed, Order, Orders, Printed, identity, lost, type_in};
+use super::lifetime;
+use crate::proto::exec_service::exec_message::Payload;
+use crate::proto::exec_service::exec_output_data::StreamType;
+use crate::proto::exec_service::exec_service_server::ExecService;
+use crate::proto::exec_service::exec_status_response::Status as State;
+use crate::proto::exec_service::{
+    ExecMessage, ExecOutputData, ExecResizeRequest, ExecStartRequest, ExecStatusResponse,
+};
+use crate::sessions::Instances;
+use start::{NotStarted, Started};
+
+/// The door.
+#[derive(Debug)]
+pub(super) struct ExecDoor {
+    engine: Arc<Engine>,
+    instances: Arc<Instances>,
+}
+
+impl ExecDoor {
+    pub(super) fn new(engine: Arc<Engine>, instances: Arc<Instances>) -> ExecDoor {
+        ExecDoor { engine, instances }
+    }
+}
+
+#[tonic::async_trait]
+impl ExecService for ExecDoor {
+    type ExecStreamStream = BoxStream<'static, Result<ExecMessage, Status>>;
+
+    async fn exec_stream(
+        &self,
+        request: Request<Streaming<ExecMessage>>,
+    ) -> Result<Response<Self::ExecStreamStream>, Status> {
+        let who = identity(request.extensions())?;
+        let (orders, answers) = Answers::new();
+        let span = info_span!("exec", role = %who.role, user = who.name);
+        let stream = ExecStream {
+            engine: self.engine.clone(),
+            instances: self.instances.clone(),
+            who,
+            orders,
+            session: None,
+        };
+        self.engine.runtimes().spawn(stream.run(request.into_inner()).instrument(span));
+        Ok(Response::new(answers))
+    }
+}
+
+/// One call: what its client says, and what runs.
+struct ExecStream {
+    engine: Arc<Engine>,
+    instances: Arc<Instances>,
+    who: Arc<Identity>,
+    orders: Orders<ExecMessage>,
+    session: Option<Started>,
+}
+
+impl ExecStream {
+    async fn run(mut self, mut messages: Streaming<ExecMessage>) {
+        let (engine, over) = (self.engine.clone(), self.orders.over.clone());
+        let expiry = lifetime::expiry(self.who.expires);
+        // Whoever is gone has ended his session.
+        let status = tokio::select! {
+            status = self.listen(&mut messages) => status,
+            () = over.cancelled() => Ok(()),
+            () = expiry => Err(Status::unauthenticated("the token has expired")),
+            () = engine.stopping().cancelled() => {
+                // All programs are being stopped; their ends are told.
+                let stopping = Status::unavailable("the agent is stopping");
+                self.orders.give(Order::Finish(Err(stopping))).await;
+                return;
+            }
+        };
+        self.orders.end(status).await;
+        self.end_session();
+    }
+
+    /// Does what the client says, until it says nothing more.
+    async fn listen(&mut self, messages: &mut Streaming<ExecMessage>) -> Result<(), Status> {
+        loop {
+            let message = match messages.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(status) => return Err(status),
+            };
+            let running = self.session.as_ref().map(|session| &session.process);
+            match (message.payload, running) {
+                (Some(Payload::StartRequest(request)), _) => {
+                    self.orders.give(Order::Forget).await;
+                    self.end_session();
+                    self.start(message.session_id, request).await;
+                }
+                (Some(Payload::InputData(input)), Some(process)) => {
+                    type_in(process.stdin(), input.data).await?;
+                }
+                (Some(Payload::StdinEof(_)), Some(process)) if !process.terminal() => process.stdin().close(),
+                (Some(Payload::Resize(size)), Some(process)) => resize(process, size),
+                // Before a start, and what only the agent says.
+                _ => {}
+            }
+        }
+    }
+
+    async fn start(&mut self, session_id: String, request: ExecStartRequest) {
+        let instance_id = request.instance_id.clone();
+        let begun = if session_id.len() > limits::EXEC_SESSION_BYTES {
+            let text = format!("a session_id has at most {} bytes", limits::EXEC_SESSION_BYTES);
+            Err(NotStarted::Refused(text))
+        } else {
+            start::session_id(session_id).and_then(|id| {
+                let started = start::start(&self.engine, &self.who, &id, request);
+                Ok((id, started?))
+            })
+        };
+        match begun {
+            Ok((id, started)) => {
+                let process = &started.process;
+                info!(session = id, pid = process.pid(), attached = !started.own, "session begins");
+                let counted = self.instances.count(instance_id);
+                self.orders.say(status(&id, State::Started, 0, String::new())).await;
+                let say = move |printed| {
+                    let _until_the_end = &counted;
+                    Some(said(&id, printed))
+                };
+                let followed = Followed { output: started.output(), say: Box::new(say) };
+                self.orders.give(Order::Follow(Box::new(followed))).await;
+                self.session = Some(started);
+            }
+            Err(NotStarted::Refused(why)) => {
+                info!(error = why, "refused");
+                self.orders.say(status("", State::Error, 0, why)).await;
+            }
+            Err(NotStarted::AsInShell { id, tty, why, code }) => {
+                let stream = if tty { Stream::Stdout } else { Stream::Stderr };
+                let end = if tty { "\r\n" } else { "\n" };
+                self.orders.say(status(&id, State::Started, 0, String::new())).await;
+                self.orders.say(output(&id, stream, (why + end).into())).await;
+                self.orders.say(status(&id, State::Exited, code, String::new())).await;
+            }
+        }
+    }
+
+    /// The program of the session that was, if there is one, has nobody any more. What it has left running after its own
+    /// end was told runs on.
+    fn end_session(&mut self) {
+        if let Some(Started { process, own: true }) = self.session.take() {
+            let mut streams = [Stream::Stdout, Stream::Stderr].into_iter();
+            let silent = streams.all(|stream| process.output(stream).is_none_or(|log| log.ended()));
+            if process.try_exit().is_none() || !silent {
+                process.stop(StopCause::Closed);
+            }
+        }
+    }
+}
+
+impl Drop for ExecStream {
+    fn drop(&mut self) {
+        self.end_session();
+    }
+}
+
+fn resize(process: &Process, size: ExecResizeRequest) {
+    let side = |wanted: i32| u16::try_from(wanted.min(u16::MAX.into())).ok().filter(|side| *side > 0);
+    if let (Some(rows), Some(cols)) = (side(size.rows), side(size.cols)) {
+        // Without a terminal, or with one that is gone, there is nothing to resize.
+        let _ = process.resize(WindowSize { rows, cols });
+    }
+}
+
+fn said(id: &str, printed: Printed) -> ExecMessage {
+    match printed {
+        Printed::Bytes(stream, bytes) => output(id, stream, bytes),
+        Printed::Lost(bytes) => output(id, Stream::Stdout, lost(bytes)),
+        Printed::Exited(exit) => status(id, State::Exited, code(&exit), String::new()),
+    }
+}
+
+/// As the published server has it: 1 where the status cannot be had.
+fn code(exit: &Exit) -> i32 {
+    match exit.status {
+        pid1_sdk::process::ExitStatus::Unknown => 1,
+        _ => exit.shell_code(),
+    }
+}
+
+fn output(id: &str, stream: Stream, data: Bytes) -> ExecMessage {
+    let stream_type = match stream {
+        Stream::Stdout => StreamType::Stdout,
+        Stream::Stderr => StreamType::Stderr,
+    };
+    let data = ExecOutputData { stream_type: stream_type.into(), data };
+    ExecMessage { session_id: id.to_owned(), payload: Some(Payload::OutputData(data)) }
+}
+
+fn status(id: &str, status: State, exit_code: i32, error_message: String) -> ExecMessage {
+    let status = ExecStatusResponse { status: status.into(), exit_code, error_message };
+    ExecMessage { session_id: id.to_owned(), payload: Some(Payload::Status(status)) }
+}

@@ -1,0 +1,226 @@
+//! gRPC on the agent's own connections: which service a call is for, and whether its caller may make it.
+//!
+//! That is decided on the head of the call, before any message is read. What a service does stands in a file of its own
+//! beside this one; what all of them share, below it.
+
+mod answers;
+mod body;
+mod codec;
+mod input;
+mod output;
+mod target;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::Incoming;
+use hyper::http::{Request, Response, Version, header};
+use pid1_sdk::error::printable;
+use pid1_sdk::{Identity, Right};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::{Extensions, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tonic_reflection::server::Builder as Reflection;
+use tower_service::Service;
+use tracing::info;
+
+use super::access::Denied;
+use super::budget::Budget;
+use super::exec_service::ExecDoor;
+use super::http::Answer;
+use super::terminal::TerminalDoor;
+use super::{Caller, DoorConfig, Doors};
+use crate::proto;
+use crate::proto::exec_service::exec_service_server::ExecServiceServer;
+use crate::proto::volt::terminal_api_server::TerminalApiServer;
+use crate::router::Router;
+use crate::sessions::Sessions;
+pub(super) use answers::{Answers, Followed, Order, Orders};
+use body::Metered;
+pub(crate) use codec::Codec;
+pub(super) use input::type_in;
+pub(super) use output::{Output, Printed, lost};
+pub(super) use target::Target;
+
+/// Largest message: a file's worth of input in one piece.
+const MESSAGE_BYTES: usize = 100 << 20;
+
+/// The same for services that strangers may call.
+const STRANGERS_MESSAGE_BYTES: usize = 4 << 10;
+
+/// Where Volt's clients show their tokens.
+const VOLT_TOKEN: &str = "volt-token";
+
+/// The services.
+pub(super) struct Grpc {
+    entries: Vec<Entry>,
+    health: HealthReporter,
+}
+
+/// One of them.
+struct Entry {
+    name: &'static str,
+    /// What its methods need; `None` if they are for everybody, as they tell nothing of what happens here.
+    needs: Option<Right>,
+    call: Box<dyn Fn(Request<Metered>) -> Call + Send + Sync>,
+}
+
+type Call = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl Entry {
+    fn of<S>(service: S, needs: Option<Right>) -> Entry
+    where
+        S: NamedService + Clone + Send + Sync + 'static,
+        S: Service<Request<Metered>, Response = Response<Body>, Error = Infallible>,
+        S::Future: Send,
+    {
+        let call = move |request| -> Call {
+            let answer = service.clone().call(request);
+            Box::pin(async move { answer.await.unwrap_or_else(|never| match never {}) })
+        };
+        Entry { name: S::NAME, needs, call: Box::new(call) }
+    }
+}
+
+impl Grpc {
+    /// THE list of services: one line each.
+    pub(super) fn new(router: &Router, sessions: &Sessions, config: &DoorConfig) -> Grpc {
+        let engine = router.engine();
+        let health = HealthReporter::new();
+        let exec = ExecDoor::new(engine.clone(), sessions.instances().clone());
+        let terminal = TerminalDoor::new(engine.clone(), config.terminal_commands.clone());
+        let mut entries = vec![
+            Entry::of(
+                ExecServiceServer::new(exec).max_decoding_message_size(MESSAGE_BYTES),
+                Some(Right::Write),
+            ),
+            Entry::of(
+                TerminalApiServer::new(terminal).max_decoding_message_size(MESSAGE_BYTES),
+                Some(Right::Write),
+            ),
+            Entry::of(
+                HealthServer::new(HealthService::from_health_reporter(health.clone()))
+                    .max_decoding_message_size(STRANGERS_MESSAGE_BYTES),
+                None,
+            ),
+        ];
+        let reflection = || {
+            Reflection::configure()
+                .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let described = "descriptors of our own build are whole";
+        let v1 = reflection().build_v1().expect(described);
+        entries.push(Entry::of(v1.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
+        let v1alpha = reflection().build_v1alpha().expect(described);
+        entries.push(Entry::of(v1alpha.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
+        Grpc { entries, health }
+    }
+
+    /// Says to whoever asks for their health what holds of all services.
+    pub(super) async fn tell_health(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in self.entries.iter().map(|entry| entry.name).chain([""]) {
+            self.health.set_service_status(name, status).await;
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&Entry> {
+        let (service, _method) = path.strip_prefix('/')?.split_once('/')?;
+        self.entries.iter().find(|entry| entry.name == service)
+    }
+}
+
+impl fmt::Debug for Grpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|entry| entry.name)).finish()
+    }
+}
+
+/// Whether a request is a call.
+pub(super) fn is_call<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let of_grpc = |kind: &str| kind == "application/grpc" || kind.starts_with("application/grpc+");
+    request.version() == Version::HTTP_2 && kind.is_some_and(of_grpc)
+}
+
+/// Answers a call.
+pub(super) async fn answer(doors: &Arc<Doors>, mut request: Request<Incoming>, caller: &Caller) -> Answer {
+    let Some(entry) = doors.grpc.find(request.uri().path()) else {
+        let path = printable(request.uri().path());
+        return refuse(Status::unimplemented(format!("there is no method {path} here")));
+    };
+    if let Some(needed) = entry.needs {
+        let who = match who(doors, &request, caller, needed) {
+            Ok(who) => who,
+            Err(status) => return refuse(status),
+        };
+        caller.place.identified();
+        request.extensions_mut().insert(Arc::new(who));
+    }
+    let budget = Budget::of(doors.incoming_budget.clone());
+    let answer = (entry.call)(request.map(|body| Metered::new(body, budget, MESSAGE_BYTES))).await;
+    if entry.needs.is_some() {
+        return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
+    }
+    // Whoever only watches keeps nobody from ending.
+    let stopping = doors.router.engine().stopping().clone().cancelled_owned();
+    answer.map(|body| {
+        let frames = BodyStream::new(body.map_err(io::Error::other)).take_until(Box::pin(stopping));
+        StreamBody::new(frames).boxed_unsync()
+    })
+}
+
+fn who(
+    doors: &Doors,
+    request: &Request<Incoming>,
+    caller: &Caller,
+    needed: Right,
+) -> Result<Identity, Status> {
+    let headers = request.headers();
+    let who = match headers.get(VOLT_TOKEN) {
+        Some(token) if doors.auth.volt.is_some() && !headers.contains_key(header::AUTHORIZATION) => {
+            doors.admit(doors.auth.identify_volt(token.to_str().unwrap_or_default()))
+        }
+        _ => doors.caller(headers, caller.peer),
+    };
+    let method = request.uri().path();
+    let who = who.map_err(|denied| {
+        info!(peer = %caller.peer, method, error = denied.why(), "refused");
+        match denied {
+            Denied::Network => Status::permission_denied(denied.text()),
+            _ => Status::unauthenticated(denied.text()),
+        }
+    })?;
+    if who.role.may(needed) {
+        return Ok(who);
+    }
+    let (lowest, role) = (needed.lowest_role(), who.role);
+    let text = format!("{method} needs the role {lowest}, and this token has the role {role}");
+    info!(peer = %caller.peer, method, error = text, "refused");
+    Err(Status::permission_denied(text))
+}
+
+/// Who calls, as was found out on the head of the call.
+pub(super) fn identity(extensions: &Extensions) -> Result<Arc<Identity>, Status> {
+    let known = extensions.get::<Arc<Identity>>().cloned();
+    known.ok_or_else(|| Status::unauthenticated("nobody was identified"))
+}
+
+fn refuse(status: Status) -> Answer {
+    status.into_http::<Body>().map(|body| body.map_err(io::Error::other).boxed_unsync())
+}
+
+/// Adds to an answer in HTTP's terms what clients of gRPC read.
+pub(super) fn explain(answer: &mut Answer, text: &str) {
+    let explained = refuse(Status::permission_denied(text));
+    answer.headers_mut().extend(explained.headers().clone());
+}

@@ -1,0 +1,125 @@
+//! What is sent in a call of a program: made when the connection has room for it.
+//!
+//! Beside it, a task reads what the client sends, and gives orders. It is never held up by a client that takes nothing;
+//! dropping the answers, because the call is over, ends it.
+
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
+
+use super::output::{Output, Printed};
+
+/// Orders that may wait: a start has a handful.
+const ORDERS: usize = 4;
+
+/// What a client is told next.
+pub(crate) enum Order<M> {
+    /// This.
+    Say(M),
+    /// What this program prints, up to its end. It takes the place of another.
+    Follow(Box<Followed<M>>),
+    /// Nothing more of the program.
+    Forget,
+    /// When the end of the program is told, if there is one, the call ends so.
+    Finish(Result<(), Status>),
+}
+
+/// A program, and how what happens to it is said.
+pub(crate) struct Followed<M> {
+    pub(crate) output: Output,
+    pub(crate) say: Box<dyn FnMut(Printed) -> Option<M> + Send>,
+}
+
+/// The task's side.
+pub(crate) struct Orders<M> {
+    orders: mpsc::Sender<Order<M>>,
+    /// The call is over.
+    pub(crate) over: CancellationToken,
+}
+
+impl<M> Orders<M> {
+    /// Gives one; false if the call is over.
+    pub(crate) async fn give(&self, order: Order<M>) -> bool {
+        self.orders.send(order).await.is_ok()
+    }
+
+    /// A word; false if the call is over.
+    pub(crate) async fn say(&self, message: M) -> bool {
+        self.give(Order::Say(message)).await
+    }
+
+    /// Ends the call, and tells no more of a program.
+    pub(crate) async fn end(&self, status: Result<(), Status>) {
+        self.give(Order::Forget).await;
+        self.give(Order::Finish(status)).await;
+    }
+}
+
+/// The answers of one call.
+pub(crate) struct Answers<M> {
+    orders: Option<mpsc::Receiver<Order<M>>>,
+    followed: Option<Box<Followed<M>>>,
+    finish: Option<Result<(), Status>>,
+    _over: DropGuard,
+}
+
+impl<M: Send + 'static> Answers<M> {
+    /// And who gives orders. When those are dropped, the call ends at once, as a success.
+    pub(crate) fn new() -> (Orders<M>, BoxStream<'static, Result<M, Status>>) {
+        let (sender, receiver) = mpsc::channel(ORDERS);
+        let over = CancellationToken::new();
+        let answers = Answers {
+            orders: Some(receiver),
+            followed: None,
+            finish: None,
+            _over: over.clone().drop_guard(),
+        };
+        let stream =
+            unfold(answers, |mut answers: Answers<M>| async move { Some((answers.next().await?, answers)) });
+        (Orders { orders: sender, over }, stream.boxed())
+    }
+
+    async fn next(&mut self) -> Option<Result<M, Status>> {
+        loop {
+            if self.followed.is_none()
+                && let Some(finish) = self.finish.take()
+            {
+                return finish.err().map(Err);
+            }
+            tokio::select! {
+                // What was ordered goes before what a program prints meanwhile: it may be one that is to be forgotten.
+                biased;
+                order = recv(&mut self.orders) => match order? {
+                    Order::Say(message) => return Some(Ok(message)),
+                    Order::Follow(followed) => self.followed = Some(followed),
+                    Order::Forget => self.followed = None,
+                    Order::Finish(status) => (self.finish, self.orders) = (Some(status), None),
+                },
+                said = said(&mut self.followed) => if let Some(message) = said {
+                    return Some(Ok(message));
+                },
+            }
+        }
+    }
+}
+
+/// The next order; never one once the last was given.
+async fn recv<M>(orders: &mut Option<mpsc::Receiver<Order<M>>>) -> Option<Order<M>> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is to be said of what the program does next.
+async fn said<M>(followed: &mut Option<Box<Followed<M>>>) -> Option<M> {
+    let Some(Followed { output, say }) = followed.as_deref_mut() else { return std::future::pending().await };
+    let printed = output.next().await;
+    let last = matches!(printed, Printed::Exited(_));
+    let message = say(printed);
+    if last {
+        *followed = None;
+    }
+    message
+}

@@ -1,0 +1,250 @@
+//! The TerminalAPI door, Volt's contract: a stream is one program on a terminal.
+//!
+//! There is no field for an exit status: the end of a program is the end of its stream. Whatever went wrong is said by a
+//! status with a message, which is what the published client takes for an error.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use pid1_sdk::Identity;
+use pid1_sdk::engine::Engine;
+use pid1_sdk::error::printable;
+use pid1_sdk::process::{Hold, Io, Keep, Process, SignalNumber, StartError, StopCause, WindowSize};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::{Instrument, info, info_span};
+
+use super::grpc::{Answers, Followed, Order, Orders, Output, Printed, Target, identity, lost, type_in};
+use super::lifetime;
+use crate::proto::volt::command_stream_request::Payload;
+use crate::proto::volt::terminal_api_server::TerminalApi;
+use crate::proto::volt::{
+    CommandStreamRequest, CommandStreamResponse, Control, Status as VoltStatus, TerminalSize,
+};
+
+/// The door.
+#[derive(Debug)]
+pub(super) struct TerminalDoor {
+    engine: Arc<Engine>,
+    /// What may be run; empty for all.
+    commands: Arc<[String]>,
+}
+
+impl TerminalDoor {
+    pub(super) fn new(engine: Arc<Engine>, commands: Vec<String>) -> TerminalDoor {
+        TerminalDoor { engine, commands: commands.into() }
+    }
+}
+
+#[tonic::async_trait]
+impl TerminalApi for TerminalDoor {
+    type CommandStreamStream = BoxStream<'static, Result<CommandStreamResponse, Status>>;
+
+    async fn command_stream(
+        &self,
+        request: Request<Streaming<CommandStreamRequest>>,
+    ) -> Result<Response<Self::CommandStreamStream>, Status> {
+        let who = identity(request.extensions())?;
+        let (orders, answers) = Answers::new();
+        let span = info_span!("terminal", role = %who.role, user = who.name);
+        let stream =
+            TerminalStream { engine: self.engine.clone(), commands: self.commands.clone(), who, orders };
+        self.engine.runtimes().spawn(stream.run(request.into_inner()).instrument(span));
+        Ok(Response::new(answers))
+    }
+}
+
+/// One call.
+struct TerminalStream {
+    engine: Arc<Engine>,
+    commands: Arc<[String]>,
+    who: Arc<Identity>,
+    orders: Orders<CommandStreamResponse>,
+}
+
+/// The program of a call.
+struct Running {
+    process: Process,
+    /// Started here: it ends with the call.
+    own: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.own && self.process.try_exit().is_none() {
+            self.process.stop(StopCause::Closed);
+        }
+    }
+}
+
+impl TerminalStream {
+    async fn run(self, mut messages: Streaming<CommandStreamRequest>) {
+        let expiry = lifetime::expiry(self.who.expires);
+        let stopping = self.engine.stopping();
+        let status = tokio::select! {
+            status = self.serve(&mut messages) => status,
+            () = self.orders.over.cancelled() => return,
+            () = expiry => Err(Status::unauthenticated("the token has expired")),
+        };
+        let _ = stopping;
+        self.orders.end(status).await;
+    }
+
+    async fn serve(&self, messages: &mut Streaming<CommandStreamRequest>) -> Result<(), Status> {
+        let stopping = || Status::unavailable("the agent is stopping");
+        let first = tokio::select! {
+            first = messages.message() => first?,
+            () = self.engine.stopping().cancelled() => return Err(stopping()),
+        };
+        let control = match first.map(|first| first.payload) {
+            Some(Some(Payload::Control(control))) => control,
+            Some(_) => {
+                return self
+                    .refuse(Code::InvalidArgument, "the first message must be a control".into())
+                    .await;
+            }
+            None => return Ok(()),
+        };
+        let running = match self.start(control) {
+            Ok(running) => running,
+            Err((code, why)) => return self.refuse(code, why).await,
+        };
+        let hold = if running.own { Hold::Back } else { Hold::Not };
+        let followed = Followed { output: Output::of(&running.process, hold), say: Box::new(said) };
+        self.orders.give(Order::Follow(Box::new(followed))).await;
+        tokio::select! {
+            status = self.listen(&running, messages) => status?,
+            _ = running.process.exited() => {}
+        }
+        let status = if self.engine.stopping().is_cancelled() { Err(stopping()) } else { Ok(()) };
+        self.orders.give(Order::Finish(status)).await;
+        // Until all that it printed is told, or nobody listens.
+        self.orders.over.cancelled().await;
+        Ok(())
+    }
+
+    /// Hands on what the client types; when that is all, waits for the program's end.
+    async fn listen(
+        &self,
+        running: &Running,
+        messages: &mut Streaming<CommandStreamRequest>,
+    ) -> Result<(), Status> {
+        let process = &running.process;
+        while let Some(message) = messages.message().await? {
+            match message.payload {
+                Some(Payload::Input(input)) => type_in(process.stdin(), input.data).await?,
+                Some(Payload::Control(control)) => self.control(process, &control).await,
+                None => {}
+            }
+        }
+        if running.own {
+            process.stdin().close();
+        }
+        process.exited().await;
+        Ok(())
+    }
+
+    /// What a control says to a program that runs.
+    async fn control(&self, process: &Process, control: &Control) {
+        if let Some(size) = control.terminal_size.and_then(size) {
+            // Without a terminal, which a program may have that was found here, there is nothing to resize.
+            let _ = process.resize(size);
+        }
+        if control.interrupt == 0 {
+            return;
+        }
+        let sent = match SignalNumber::new(control.interrupt) {
+            None => Err((Code::InvalidArgument, format!("there is no signal {}", control.interrupt))),
+            Some(signal) => process
+                .signal_foreground(signal)
+                .or_else(|_| process.signal(signal))
+                .map_err(|error| (Code::FailedPrecondition, error.to_string())),
+        };
+        if let Err((code, why)) = sent {
+            self.orders.say(trouble(code, why)).await;
+        }
+    }
+
+    fn start(&self, control: Control) -> Result<Running, (Code, String)> {
+        let Control { command, arg, terminal_size, .. } = control;
+        let command = match command {
+            shell if shell.is_empty() => {
+                let shell = self.engine.shell().map_err(|error| (Code::NotFound, error.to_string()))?;
+                let name = std::path::Path::new(&shell).file_name().map(|name| name.to_string_lossy());
+                // Whoever allows `bash` means this one, too.
+                if !self.allows(&shell.to_string_lossy()) && !name.is_some_and(|name| self.allows(&name)) {
+                    return Err(self.not_allowed(&shell.to_string_lossy()));
+                }
+                shell
+            }
+            named if !self.allows(&named) => return Err(self.not_allowed(&named)),
+            named => named.into(),
+        };
+        if let Some(target) = command.to_str().and_then(Target::of) {
+            let found = target.find(&self.engine, &self.who);
+            let process = found.map_err(|status| (status.code(), status.message().to_owned()))?;
+            info!(pid = process.pid(), attached = true, "terminal begins");
+            if let Some(size) = terminal_size.and_then(size) {
+                let _ = process.resize(size);
+            }
+            return Ok(Running { process, own: false });
+        }
+        let args: Vec<OsString> =
+            std::iter::once(command).chain(arg.into_iter().map(OsString::from)).collect();
+        let size = terminal_size.and_then(size).unwrap_or_default();
+        let spec = self.engine.spec(args, Vec::new(), Io::Terminal(size), Keep::Tail);
+        let process = self.engine.processes().start(spec).map_err(|error| {
+            let code = match &error {
+                StartError::ShuttingDown => Code::Unavailable,
+                StartError::TooMany { .. } | StartError::NoProcesses { .. } => Code::ResourceExhausted,
+                missing if missing.shell_code() == 127 => Code::NotFound,
+                _ => Code::Unknown,
+            };
+            (code, error.to_string())
+        })?;
+        info!(pid = process.pid(), attached = false, "terminal begins");
+        Ok(Running { process, own: true })
+    }
+
+    /// As Volt's policies name commands: whole, or by their beginning with a `*` behind it.
+    fn allows(&self, command: &str) -> bool {
+        let fits = |known: &String| match known.strip_suffix('*') {
+            Some(beginning) => command.starts_with(beginning),
+            None => command == known,
+        };
+        self.commands.is_empty() || self.commands.iter().any(fits)
+    }
+
+    fn not_allowed(&self, command: &str) -> (Code, String) {
+        info!(error = printable(command), "command not allowed");
+        (Code::PermissionDenied, format!("{command} is not among the commands that may be run here"))
+    }
+
+    /// The call has come to nothing, which is no failure of the call.
+    async fn refuse(&self, code: Code, why: String) -> Result<(), Status> {
+        info!(error = printable(&why), "refused");
+        self.orders.say(trouble(code, why)).await;
+        Ok(())
+    }
+}
+
+fn size(asked: TerminalSize) -> Option<WindowSize> {
+    let side = |asked: i32| u16::try_from(asked.min(u16::MAX.into())).ok().filter(|side| *side > 0);
+    Some(WindowSize { rows: side(asked.rows)?, cols: side(asked.cols)? })
+}
+
+fn said(printed: Printed) -> Option<CommandStreamResponse> {
+    let data = |data: Bytes| Some(CommandStreamResponse { status: None, data });
+    match printed {
+        Printed::Bytes(_, bytes) => data(bytes),
+        Printed::Lost(bytes) => data(lost(bytes)),
+        Printed::Exited(_) => None,
+    }
+}
+
+fn trouble(code: Code, why: String) -> CommandStreamResponse {
+    let (message, description) = (printable(&why), code.description().to_owned());
+    let status = VoltStatus { code: code.into(), message, description };
+    CommandStreamResponse { status: Some(status), data: Bytes::new() }
+}
