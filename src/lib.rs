@@ -15,7 +15,7 @@ mod control;
 pub mod door;
 mod init;
 mod metrics;
-mod proto;
+pub mod proto;
 pub mod registry;
 pub mod router;
 pub mod session;

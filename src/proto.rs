@@ -1,6 +1,6 @@
 //! The gRPC contracts of `proto/`, as code.
 
-#![allow(clippy::doc_markdown, missing_docs, reason = "generated")]
+#![allow(clippy::allow_attributes_without_reason, missing_docs, reason = "generated")]
 
 /// openYuanrong's ExecService.
 pub mod exec_service {

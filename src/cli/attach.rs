@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pid1_sdk::api::{ProcessStart, process_attach::Target};
+use pid1_sdk::error::printable;
 
 use super::console::{self, Console, EXIT_NO_AGENT};
 use super::detach::DetachKeys;
@@ -34,6 +35,10 @@ pub(super) struct AttachArgs {
     /// Follow a program that anybody started, by its pid in the container
     #[arg(long, env = "PID1_ATTACH_PID", conflicts_with_all = ["command", "id"])]
     pid: Option<i32>,
+
+    /// Follow a program that anybody started, by the name it was given: that of a session of ExecService
+    #[arg(long, env = "PID1_ATTACH_EXEC", value_name = "SESSION", conflicts_with_all = ["command", "id", "pid"])]
+    exec: Option<String>,
 
     /// Keys that leave the program running: characters and ctrl-X with commas between them; empty for none. A key that
     /// begins them is held for a moment, and sent on if the rest does not follow
@@ -74,13 +79,14 @@ pub(super) fn run(args: AttachArgs) -> ExitCode {
             EXIT_FAILED,
         );
     }
-    let other = args.id.map(Target::Id).or(args.pid.map(Target::Pid));
+    let other = args.id.map(Target::Id).or(args.pid.map(Target::Pid)).or(args.exec.map(Target::Name));
     let (channel, program, come_back) = match other {
         // A channel of our own: it only keeps our place.
         Some(target) => {
-            let flag = match target {
+            let flag = match &target {
                 Target::Id(id) => format!("--id {id}"),
                 Target::Pid(pid) => format!("--pid {pid}"),
+                Target::Name(name) => format!("--exec {}", printable(name)),
             };
             let come_back = format!("the program runs on: pid1 attach {flag}");
             (format!("attach-{writer}"), Program::Running(target), come_back)

@@ -106,7 +106,7 @@ impl Remote {
                 Body::ProcessStart(start)
             }
             Program::Running(target) if state == State::Created => {
-                Body::ProcessAttach(ProcessAttach { target: Some(*target), ..follow })
+                Body::ProcessAttach(ProcessAttach { target: Some(target.clone()), ..follow })
             }
             _ => Body::ProcessAttach(follow),
         };

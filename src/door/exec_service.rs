@@ -50,7 +50,7 @@ impl ExecService for ExecDoor {
         request: Request<Streaming<ExecMessage>>,
     ) -> Result<Response<Self::ExecStreamStream>, Status> {
         let who = identity(request.extensions())?;
-        let (orders, answers) = Answers::new();
+        let (orders, answers) = Answers::begin();
         let span = info_span!("exec", role = %who.role, user = who.name);
         let stream = ExecStream {
             engine: self.engine.clone(),

@@ -46,7 +46,7 @@ impl TerminalApi for TerminalDoor {
         request: Request<Streaming<CommandStreamRequest>>,
     ) -> Result<Response<Self::CommandStreamStream>, Status> {
         let who = identity(request.extensions())?;
-        let (orders, answers) = Answers::new();
+        let (orders, answers) = Answers::begin();
         let span = info_span!("terminal", role = %who.role, user = who.name);
         let stream =
             TerminalStream { engine: self.engine.clone(), commands: self.commands.clone(), who, orders };
@@ -81,13 +81,11 @@ impl Drop for Running {
 impl TerminalStream {
     async fn run(self, mut messages: Streaming<CommandStreamRequest>) {
         let expiry = lifetime::expiry(self.who.expires);
-        let stopping = self.engine.stopping();
         let status = tokio::select! {
             status = self.serve(&mut messages) => status,
             () = self.orders.over.cancelled() => return,
             () = expiry => Err(Status::unauthenticated("the token has expired")),
         };
-        let _ = stopping;
         self.orders.end(status).await;
     }
 

@@ -24,6 +24,7 @@ use pid1_sdk::api::{
     ProcessStdinTaken, ResizeTerm, command::Body, process_attach::Target, process_exited,
 };
 use pid1_sdk::channel::Timer;
+use pid1_sdk::error::printable;
 use pid1_sdk::process::record::Lost;
 use pid1_sdk::process::{
     Io, Keep, Process, ProcessId, SignalNumber, Stdin, StdinError, StopCause, WindowSize,
@@ -195,18 +196,20 @@ impl Programs {
         self.feed(ch, from, request.writer, Position::default(), false)
     }
 
-    fn attach_to(&mut self, ch: &mut Channel<Event>, from: &Member, request: ProcessAttach) -> Result<Reply> {
-        if let Some(target) = request.target {
+    fn attach_to(&mut self, ch: &mut Channel<Event>, from: &Member, mut request: ProcessAttach) -> Result<Reply> {
+        if let Some(target) = request.target.take() {
             self.must_be_free()?;
             let table = ch.engine().processes();
-            let found = match target {
-                Target::Id(id) => table.by_id(ProcessId(id)),
-                Target::Pid(pid) => table.by_pid(pid),
+            let found = match &target {
+                Target::Id(id) => table.by_id(ProcessId(*id)),
+                Target::Pid(pid) => table.by_pid(*pid),
+                Target::Name(name) => table.by_label(name),
             };
             let Some(process) = found else {
                 let is_it = |lost: &&Lost| match target {
                     Target::Id(id) => lost.id.0 == id,
                     Target::Pid(pid) => lost.pid == pid,
+                    Target::Name(_) => false,
                 };
                 if let Some(lost) = table.lost().iter().rfind(is_it).copied() {
                     return Ok(tell_of(ch, from, lost));
@@ -214,6 +217,7 @@ impl Programs {
                 let wanted = match target {
                     Target::Id(id) => format!("id {id}"),
                     Target::Pid(pid) => format!("pid {pid}"),
+                    Target::Name(name) => format!("the name {}", printable(&name)),
                 };
                 return Err(Error::new(format!(
                     "process: no program with {wanted} was started by this agent; processList shows all"
@@ -363,5 +367,6 @@ fn info(process: &Process) -> ProcessInfo {
         started_ms: i64::try_from(started.as_millis()).unwrap_or(i64::MAX),
         terminal: terminal_size(process),
         exited: process.try_exit().map(|exit| feed::exited(process, exit)),
+        name: process.label().unwrap_or_default().to_owned(),
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Answers<M> {
 
 impl<M: Send + 'static> Answers<M> {
     /// And who gives orders. When those are dropped, the call ends at once, as a success.
-    pub(crate) fn new() -> (Orders<M>, BoxStream<'static, Result<M, Status>>) {
+    pub(crate) fn begin() -> (Orders<M>, BoxStream<'static, Result<M, Status>>) {
         let (sender, receiver) = mpsc::channel(ORDERS);
         let over = CancellationToken::new();
         let answers = Answers {
