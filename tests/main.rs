@@ -21,6 +21,7 @@ mod end;
 mod exec;
 mod fields;
 mod files;
+mod grpc;
 mod hostile;
 mod http;
 mod image;

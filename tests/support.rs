@@ -5,6 +5,7 @@
 
 mod agent;
 mod bare;
+mod calls;
 mod http;
 mod peer;
 mod proc_fs;
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Launch, binary};
 pub use bare::{bare_root, copy};
-pub use http::{http, http_get};
+pub use calls::{Call, channel, input, start};
+pub use http::{Http2, http, http_get};
 pub use peer::{PROMPT, Peer, output_of, process_start, run_program};
 pub use proc_fs::{
     Shortage, children, descriptors, marked, named, raise_descriptor_limit, rss_bytes, stopped, threads_of,

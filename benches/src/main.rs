@@ -7,6 +7,7 @@ mod agent;
 mod bare;
 mod client;
 mod frames;
+mod grpc;
 mod machine;
 mod members;
 mod metrics;

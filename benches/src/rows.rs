@@ -7,6 +7,7 @@ mod exec;
 mod fanout;
 mod files;
 mod flood;
+mod grpc;
 mod large;
 mod ot;
 mod ping;
@@ -57,6 +58,7 @@ const ALL: &[Family] = &[
     Family { name: "flood", run: flood::run },
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
+    Family { name: "grpc", run: grpc::run },
     Family { name: "files", run: files::run },
     Family { name: "transfer", run: transfer::run },
     Family { name: "ot", run: ot::run },

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::bare;
+use crate::grpc;
 use crate::pty::Pty;
 use crate::setup::{Setup, program};
 
@@ -37,6 +38,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
         "send" => send(accept()?, Path::new(word(1))),
         "take" => take(accept()?, [word(1), word(2)].map(Path::new), word(3).parse()?),
         "fork" => fork(word(1).parse()?, word(2).parse()?),
+        "grpc" => grpc::serve_bare(word(1).parse()?, |port| Ok(writeln!(std::io::stdout(), "{port}")?)),
         "lines" => lines(word(1).parse()?),
         other => bail!("there is no stand-in {other:?}"),
     }
@@ -177,13 +179,19 @@ impl StandIn {
         Ok(StandIn(child))
     }
 
-    /// Starts one that accepts a connection, and connects.
-    pub fn connect(setup: &Setup, words: &[&str]) -> Result<(StandIn, TcpStream)> {
+    /// Starts one that accepts connections, on that port.
+    pub fn serve(setup: &Setup, words: &[&str]) -> Result<(StandIn, u16)> {
         let mut stand_in = StandIn::start(setup, words)?;
         let stdout = stand_in.0.stdout.as_mut().context("it was asked for")?;
         let mut port = String::new();
         BufReader::new(stdout).read_line(&mut port)?;
-        let socket = TcpStream::connect(("127.0.0.1", port.trim().parse()?))?;
+        Ok((stand_in, port.trim().parse()?))
+    }
+
+    /// Starts one that accepts a connection, and connects.
+    pub fn connect(setup: &Setup, words: &[&str]) -> Result<(StandIn, TcpStream)> {
+        let (stand_in, port) = StandIn::serve(setup, words)?;
+        let socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok((stand_in, socket))

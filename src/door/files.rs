@@ -16,11 +16,13 @@ mod range;
 mod read;
 mod refusal;
 mod turns;
+mod watched;
 mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::http::{HeaderMap, Method, Request, StatusCode, Version};
 use pid1_sdk::Right;
@@ -35,6 +37,7 @@ use path::Wanted;
 use refusal::Refusal;
 use turns::Turn;
 pub(crate) use turns::Turns;
+use watched::Watched;
 
 /// What is answered here, as `Allow` says it.
 const METHODS: &str = "GET, HEAD, PUT, DELETE, MOVE, MKCOL, OPTIONS";
@@ -60,11 +63,16 @@ pub(super) async fn answer(doors: Arc<Doors>, request: Request<Incoming>, caller
     caller.bulk.notify_one();
     let origin = doors.config.guard.known_origin(request.headers()).cloned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let shares_connection = request.version() == Version::HTTP_2;
     let mut answer = if method == Method::OPTIONS {
         headers::preflight(origin.is_some())
     } else {
         serve(&doors, request, caller).await.unwrap_or_else(Refusal::into_answer)
     };
+    if shares_connection {
+        let (patience, runtimes) = (doors.config.transfer_timeout, doors.router.engine().runtimes());
+        answer = answer.map(|content| Watched::new(content, patience, runtimes).boxed_unsync());
+    }
     headers::complete(&mut answer, origin);
     let status = answer.status().as_u16();
     let elapsed_ms = begin.elapsed().as_millis() as u64;

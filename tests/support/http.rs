@@ -1,5 +1,12 @@
-//! Plain HTTP, written out: what a library would refuse to send can be sent.
+//! Plain HTTP, written out: what a library would refuse to send can be sent. And HTTP/2, by a library.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::http::request::Builder;
+use hyper::http::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Agent, Raw, SOON, within};
@@ -20,4 +27,35 @@ pub async fn http(agent: &Agent, request: &str) -> (u16, String, String) {
 pub async fn http_get(agent: &Agent, path: &str) -> (u16, String, String) {
     http(agent, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", agent.address()))
         .await
+}
+
+/// One connection of HTTP/2.
+pub struct Http2 {
+    sender: SendRequest<Full<Bytes>>,
+    agent: String,
+}
+
+impl Http2 {
+    pub async fn dial(agent: &Agent) -> Http2 {
+        let stream = TokioIo::new(Raw::dial(agent).await);
+        let (sender, connection) =
+            within("a connection", SOON, handshake(TokioExecutor::new(), stream)).await.unwrap();
+        tokio::spawn(connection);
+        Http2 { sender, agent: agent.address().to_string() }
+    }
+
+    /// A request to this path of the agent.
+    pub fn to(&self, path: &str) -> Builder {
+        Request::builder().uri(format!("http://{}{path}", self.agent))
+    }
+
+    pub async fn send(&mut self, request: Builder, body: impl Into<Bytes>) -> Response<Incoming> {
+        let request = request.body(Full::new(body.into())).unwrap();
+        within("an answer", SOON, self.sender.send_request(request)).await.unwrap()
+    }
+
+    /// The whole body of an answer.
+    pub async fn body(answer: Response<Incoming>) -> Bytes {
+        within("a body", SOON, answer.into_body().collect()).await.unwrap().to_bytes()
+    }
 }

@@ -196,7 +196,12 @@ impl Programs {
         self.feed(ch, from, request.writer, Position::default(), false)
     }
 
-    fn attach_to(&mut self, ch: &mut Channel<Event>, from: &Member, mut request: ProcessAttach) -> Result<Reply> {
+    fn attach_to(
+        &mut self,
+        ch: &mut Channel<Event>,
+        from: &Member,
+        mut request: ProcessAttach,
+    ) -> Result<Reply> {
         if let Some(target) = request.target.take() {
             self.must_be_free()?;
             let table = ch.engine().processes();

@@ -1,0 +1,123 @@
+//! What becomes of programs when their calls end, and of calls when something else does.
+
+use nix::sys::signal::Signal;
+use pid1::proto::exec_service::ExecStartRequest;
+use pid1::proto::exec_service::exec_message::Payload;
+use pid1_sdk::api::command::Body;
+use pid1_sdk::api::{ProcessInfo, ProcessList};
+use tonic::Code;
+
+use crate::access::keys::Keys;
+use crate::support::{Agent, Call, Peer, SOON, channel, eventually, start};
+
+#[tokio::test]
+async fn a_call_that_ends_takes_the_whole_family_with_it() {
+    let agent = Agent::start().await;
+    for cut in [false, true] {
+        let mut call = Call::open(&agent).await;
+        call.send(start(&["sh", "-c", "sleep 1000 & setsid sleep 1001 & echo ready; wait"])).await;
+        call.started().await;
+        call.prints("ready").await;
+        assert_eq!(agent.programs().len(), 3);
+        if cut {
+            drop(call);
+        } else {
+            call.end();
+            // No word of the program's end: the call's is a success.
+            assert_eq!(call.next().await.unwrap(), None);
+        }
+        eventually("all are ended", SOON, || agent.programs().is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_told_when_nobody_can_print_any_more() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    let script = "(until [ -e go ]; do sleep 0.05; done; echo late) & echo early; exit 3";
+    call.send(start(&["sh", "-c", script])).await;
+    call.started().await;
+    call.prints("early").await;
+    std::fs::write(agent.root().join("go"), "").unwrap();
+    let ended = call.ended().await;
+    assert_eq!((ended.stdout.as_slice(), ended.code), (&b"late\n"[..], 3));
+}
+
+/// As of a container's exec: who has cut himself loose runs on, and is the agent's.
+#[tokio::test]
+async fn what_a_program_has_left_running_outlives_its_call() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    call.send(start(&["sh", "-c", "sleep 1000 >/dev/null 2>&1 </dev/null & echo left"])).await;
+    call.started().await;
+    assert_eq!(call.ended().await.code, 0);
+    call.end();
+    assert_eq!(call.next().await.unwrap(), None);
+    // A later one on the same agent is ended, this one is not.
+    let mut other = Call::open(&agent).await;
+    other.send(start(&["sleep", "2000"])).await;
+    other.started().await;
+    drop(other);
+    eventually("one is left", SOON, || agent.programs().len() == 1).await;
+}
+
+#[tokio::test]
+async fn the_agents_end_is_told() {
+    let mut agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    call.send(start(&["sh", "-c", "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done"]))
+        .await;
+    call.started().await;
+    call.prints("ready").await;
+    let mut idle = Call::open(&agent).await;
+    agent.signal(Signal::SIGTERM);
+    let ended = call.ended().await;
+    assert_eq!((ended.stdout.as_slice(), ended.code), (&b"bye\n"[..], 5));
+    for call in [&mut call, &mut idle] {
+        let status = call.next().await.expect_err("the call is over");
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+    assert!(agent.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_call_ends_with_its_token() {
+    let (agent, keys) = Keys::agent(&[]).await;
+    let mut call =
+        Call::on(channel(&agent).await, &keys.jwt(&["--role", "editor", "--ttl", "2s"])).await.unwrap();
+    call.send(start(&["sleep", "1000"])).await;
+    call.started().await;
+    let status = call.next().await.expect_err("the token expires");
+    assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    eventually("the program is ended", SOON, || agent.programs().is_empty()).await;
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_counted_for_their_instance() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    let request = ExecStartRequest {
+        command: vec!["sleep".to_owned(), "1000".to_owned()],
+        instance_id: "instance-7".to_owned(),
+        ..ExecStartRequest::default()
+    };
+    call.send_as("session-1", Payload::StartRequest(request)).await;
+    call.started().await;
+    let mut client = agent.client().await;
+    let counted = async |client: &mut Peer| {
+        let Body::Metrics(metrics) = client.ask(0, Body::Metrics(Default::default())).await else { panic!() };
+        let families = metrics.prometheus_metric_families.iter();
+        families.map(|family| String::from_utf8_lossy(family).into_owned()).any(|f| f.contains("instance-7"))
+    };
+    assert!(counted(&mut client).await);
+    let process = client.open("process", "").await;
+    let Body::ProcessListResult(list) = client.ask(process, Body::ProcessList(ProcessList {})).await else {
+        panic!("no list")
+    };
+    let found: Vec<&ProcessInfo> = list.processes.iter().filter(|info| info.name == "session-1").collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].args, ["sleep", "1000"]);
+    call.send(start(&["true"])).await;
+    call.ended().await;
+    assert!(!counted(&mut client).await);
+}
