@@ -121,9 +121,9 @@ impl ExecStream {
 
     async fn start(&mut self, session_id: String, request: ExecStartRequest) {
         let instance_id = request.instance_id.clone();
-        let begun = if session_id.len() > limits::EXEC_SESSION_BYTES {
-            let text = format!("a session_id has at most {} bytes", limits::EXEC_SESSION_BYTES);
-            Err(NotStarted::Refused(text))
+        let begun = if session_id.len().max(instance_id.len()) > limits::EXEC_SESSION_BYTES {
+            let most = limits::EXEC_SESSION_BYTES;
+            Err(NotStarted::Refused(format!("session_id and instance_id have at most {most} bytes")))
         } else {
             start::session_id(session_id).and_then(|id| {
                 let started = start::start(&self.engine, &self.who, &id, request);
@@ -135,14 +135,17 @@ impl ExecStream {
                 let process = &started.process;
                 info!(session = id, pid = process.pid(), attached = !started.own, "session begins");
                 let counted = self.instances.count(instance_id);
+                // Both before anything is waited for: a program is held back from its first byte on, and is ended if the
+                // client is gone by then.
+                let output = started.output();
+                self.session = Some(started);
                 self.orders.say(status(&id, State::Started, 0, String::new())).await;
                 let say = move |printed| {
                     let _until_the_end = &counted;
                     Some(said(&id, printed))
                 };
-                let followed = Followed { output: started.output(), say: Box::new(say) };
+                let followed = Followed { output, say: Box::new(say) };
                 self.orders.give(Order::Follow(Box::new(followed))).await;
-                self.session = Some(started);
             }
             Err(NotStarted::Refused(why)) => {
                 info!(error = why, "refused");
@@ -161,7 +164,9 @@ impl ExecStream {
     /// The program of the session that was, if there is one, has nobody any more. What it has left running after its own
     /// end was told runs on.
     fn end_session(&mut self) {
-        if let Some(Started { process, own: true }) = self.session.take() {
+        let Some(Started { process, own }) = self.session.take() else { return };
+        info!(pid = process.pid(), "session ends");
+        if own {
             let mut streams = [Stream::Stdout, Stream::Stderr].into_iter();
             let silent = streams.all(|stream| process.output(stream).is_none_or(|log| log.ended()));
             if process.try_exit().is_none() || !silent {
