@@ -104,6 +104,8 @@ impl Serving<'_> {
                 stop_grace: config.stop_grace,
                 child_nofile_soft: Some(self.child_nofile),
                 child_oom_score: init::outlast_programs(),
+                // Ourselves, whatever has become of the file meanwhile.
+                launcher: Some("/proc/self/exe".into()),
                 max_processes: config.max_processes,
                 ..TableConfig::default()
             },

@@ -124,6 +124,12 @@ impl Account {
         }
         Ok(account)
     }
+
+    /// The variables that say who one is. A number without a name has only the first.
+    pub(crate) fn variables(&self) -> [(&'static str, Option<&OsStr>); 3] {
+        let name = self.name.as_deref();
+        [("HOME", Some(self.home.as_os_str())), ("USER", name), ("LOGNAME", name)]
+    }
 }
 
 /// For people.

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
 //! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
-//! agent left behind), `account` (users); `heir` is for an init without an agent. `spawn` is the only file with `unsafe`.
+//! agent left behind), `account` with `launch` (running as somebody else); `heir` is for an init without an agent. `spawn`
+//! is the only file with `unsafe`.
 //!
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
@@ -14,6 +15,7 @@ mod error;
 mod exit;
 mod handle;
 pub mod heir;
+pub mod launch;
 mod log;
 mod log_state;
 mod memory;
@@ -38,7 +40,7 @@ mod terminal;
 
 pub use account::{Account, AccountError};
 pub use config::TableConfig;
-pub use error::{SignalError, StartError, StdinError, TerminalError};
+pub use error::{LaunchError, SignalError, StartError, StdinError, TerminalError};
 pub use exit::{Cause, Exit, ExitStatus, StopCause};
 pub use handle::Process;
 pub use log::OutputLog;
