@@ -24,6 +24,7 @@ mod files;
 mod hostile;
 mod http;
 mod image;
+mod launch;
 mod oom;
 mod ot;
 mod people;
