@@ -135,6 +135,7 @@ impl Serving<'_> {
                 file_urls: FileUrls::new(key),
                 store: Store::new(self.state.path().join("store.db"), runtimes.clone()),
                 autosave: config.autosave,
+                no_new_privs: config.no_new_privs,
             },
         ));
         let listener = door::listen(config.listen).with_context(|| {

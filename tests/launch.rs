@@ -5,9 +5,10 @@ mod orders;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{Agent, Launch, SOON, Screen, binary, eventually, named};
+use crate::support::{Agent, Launch, SOON, Screen, binary, eventually, named, process_start};
 
 /// Users of a container of its own; the numbers are nobody's.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nada:x:64001:64002:Ada:/home/ada:/bin/sh\n";
@@ -255,4 +256,37 @@ async fn a_root_that_may_not_change_users_says_so() {
         "{said}"
     );
     assert!(said.contains("SETUID and SETGID") && output.stdout.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn no_program_gains_rights_where_none_may() {
+    let script = "grep ^NoNewPrivs /proc/self/status; id -u";
+    let plain = with_users().start().await;
+    assert_eq!(printed(&plain, &[], script), "NoNewPrivs:\t0\n0\n");
+    let launch = with_users().flags(&["--no-new-privs", "--keep"]);
+    let agent = launch.flags(&["--", "sh", "-c", script]).start().await;
+    assert_eq!(printed(&agent, &[], script), "NoNewPrivs:\t1\n0\n");
+    assert_eq!(printed(&agent, &["-u", "ada"], script), "NoNewPrivs:\t1\n64001\n");
+    eventually("the main command has printed", SOON, || agent.printed() == b"NoNewPrivs:\t1\n0\n").await;
+    let mut client = agent.client().await;
+    let shell = client.shell("").await;
+    assert!(client.shell_run(shell, script).await.contains("NoNewPrivs:\t1"));
+    // A program that could make root of anybody.
+    let id = PathBuf::from(text(&run(&agent, &[], &["sh", "-c", "command -v id"]).stdout).trim());
+    for (agent, gains) in [(&agent, false), (&plain, true)] {
+        let copy = agent.root().join("id");
+        fs::copy(&id, &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).unwrap();
+        let uid = printed(agent, &["-u", "ada"], "./id -u");
+        // Unless it is on a disk where that means nothing.
+        assert!(uid == "64001\n" || gains, "{uid}");
+    }
+    // It takes no root.
+    let agent = Launch::new().confined().env("PID1_NO_NEW_PRIVS", "yes").start().await;
+    assert_eq!(printed(&agent, &[], script), "NoNewPrivs:\t1\n65534\n");
+    let mut client = agent.client().await;
+    let channel = client.open("process", "").await;
+    let user = "65534:65534".to_owned();
+    let start = pid1_sdk::api::ProcessStart { user, ..process_start(&["true"]) };
+    client.ask(channel, pid1_sdk::api::command::Body::ProcessStart(start)).await;
 }

@@ -42,6 +42,8 @@ pub struct EngineConfig {
     pub store: Store,
     /// How long after a change a document is written to its file, if nobody asks for it earlier.
     pub autosave: Duration,
+    /// That no program gains rights by executing a file.
+    pub no_new_privs: bool,
 }
 
 /// The engine of one agent.
@@ -219,7 +221,8 @@ impl Engine {
             put(&mut all, name, value);
         }
         let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
-        Spec { env: all, cwd, io, keep, ..Spec::new(args) }
+        let no_new_privs = self.config.no_new_privs;
+        Spec { env: all, cwd, io, keep, no_new_privs, ..Spec::new(args) }
     }
 
     /// The same as whom `user` names, as docker's `--user` does: with that account's `HOME`, `USER` and `LOGNAME`,
