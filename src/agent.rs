@@ -105,6 +105,8 @@ impl Serving<'_> {
                 stop_grace: config.stop_grace,
                 child_nofile_soft: Some(self.child_nofile),
                 child_oom_score: init::outlast_programs(),
+                // Ourselves, whatever has become of the file meanwhile.
+                launcher: Some("/proc/self/exe".into()),
                 max_processes: config.max_processes,
                 ..TableConfig::default()
             },
@@ -134,6 +136,7 @@ impl Serving<'_> {
                 file_urls: FileUrls::new(key),
                 store: Store::new(self.state.path().join("store.db"), runtimes.clone()),
                 autosave: config.autosave,
+                no_new_privs: config.no_new_privs,
             },
         ));
         let tls = config.certificate.map(|certificate| {

@@ -19,7 +19,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pid1_sdk::process::StartError;
+use pid1_sdk::process::{StartError, launch};
 
 use crate::config::{Config, ServeArgs};
 use crate::init::secrets;
@@ -27,6 +27,9 @@ use crate::{agent, registry};
 
 /// The agent could not run.
 const EXIT_FAILED: u8 = 1;
+
+/// What the agent starts programs of other users through; see the engine's `process::launch`.
+const LAUNCH: &str = "launch";
 
 /// Drives a container for many clients at once: browser IDEs, SDKs, scripts, AI agents.
 ///
@@ -70,6 +73,11 @@ pub fn main() -> ExitCode {
     // Before all else: a signal that comes now belongs to the command.
     if let Some(role) = init::Role::of(&words) {
         return init::run(&role, &words);
+    }
+    if words.get(1).is_some_and(|verb| verb == LAUNCH) {
+        // Not a verb of the parser's: nobody is to find it.
+        let error = launch::carry_out(words.get(2).map(OsString::as_os_str));
+        return fail(&error.to_string(), error.status());
     }
     let (cli, _log) = match parse::command_line() {
         Ok(parsed) => parsed,

@@ -64,6 +64,10 @@ pub struct ServeArgs {
     #[arg(long = "secret-env", env = "PID1_SECRET_ENV", value_name = "NAME", value_delimiter = ',')]
     pub(crate) secret_env: Vec<String>,
 
+    /// Programs, and what they start, gain no rights by executing a file: setuid bits and file capabilities do nothing
+    #[arg(long, env = "PID1_NO_NEW_PRIVS", value_parser = BoolishValueParser::new())]
+    no_new_privs: bool,
+
     /// Acknowledge a change of a file only when it is on disk. Without it what was acknowledged outlives the agent, but not
     /// a loss of power
     #[arg(long, env = "PID1_FSYNC", value_parser = BoolishValueParser::new())]
@@ -222,6 +226,7 @@ pub struct Config {
     /// A secret that nobody but the agent knows yet.
     pub(crate) generated_token: Option<Secret>,
     pub(crate) state_dir: PathBuf,
+    pub(crate) no_new_privs: bool,
     pub(crate) fsync: bool,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) keep_shells: Option<Duration>,
@@ -280,6 +285,7 @@ impl Config {
             auth,
             generated_token,
             state_dir,
+            no_new_privs: args.no_new_privs,
             fsync: args.fsync,
             keep_shells: args.keep_shells,
             autosave: args.autosave,

@@ -25,6 +25,7 @@ mod grpc;
 mod hostile;
 mod http;
 mod image;
+mod launch;
 mod oom;
 mod ot;
 mod people;

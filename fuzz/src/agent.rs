@@ -64,6 +64,7 @@ impl Agent {
             file_urls: FileUrls::new([0; 32]),
             store,
             autosave: std::time::Duration::from_secs(1),
+            no_new_privs: false,
         };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);

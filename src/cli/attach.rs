@@ -53,6 +53,11 @@ pub(super) struct AttachArgs {
     #[arg(short = 'w', long, env = "PID1_ATTACH_CWD", value_name = "DIR")]
     cwd: Option<String>,
 
+    /// Who a program that is started runs as, as docker's --user has it: NAME, UID, NAME:GROUP, UID:GID [default: the
+    /// agent's own]
+    #[arg(short, long, env = "PID1_ATTACH_USER", value_name = "USER")]
+    user: Option<String>,
+
     /// How long a program that is started runs on with nobody attached, in seconds [default: as long as it likes]
     #[arg(long, env = "PID1_ATTACH_KEEP", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
@@ -98,6 +103,7 @@ pub(super) fn run(args: AttachArgs) -> ExitCode {
                 args: args.command,
                 env: env.into_iter().collect(),
                 cwd: args.cwd.unwrap_or_default(),
+                user: args.user.unwrap_or_default(),
                 terminal: Some(window()),
                 keep_seconds: args.keep.unwrap_or(u32::MAX),
                 ..ProcessStart::default()

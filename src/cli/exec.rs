@@ -45,6 +45,10 @@ pub(super) struct ExecArgs {
     #[arg(short = 'w', long, env = "PID1_EXEC_CWD", value_name = "DIR")]
     cwd: Option<String>,
 
+    /// Run the command as this user, as docker's --user has it: NAME, UID, NAME:GROUP, UID:GID [default: the agent's own]
+    #[arg(short, long, env = "PID1_EXEC_USER", value_name = "USER")]
+    user: Option<String>,
+
     /// Stop the command, with all it started, after so many seconds; the status is then 124. The agent sees to it, so
     /// it holds when the connection is lost, too
     #[arg(long, env = "PID1_EXEC_TIMEOUT", value_name = "SECONDS", value_parser = some_seconds)]
@@ -79,6 +83,7 @@ pub(super) fn run(args: ExecArgs) -> ExitCode {
         args: args.command,
         env: env.into_iter().collect(),
         cwd: args.cwd.unwrap_or_default(),
+        user: args.user.unwrap_or_default(),
         terminal: args.tty.then(window),
         // Whoever can come back finds it; otherwise it must not run longer than we may need to.
         keep_seconds: if keys.is_some() { u32::MAX } else { whole_seconds(args.reconnect).max(KEEP_LEAST) },

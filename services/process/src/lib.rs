@@ -178,7 +178,7 @@ impl Programs {
             Some(size) => Io::Terminal(WindowSize::clamped(size.rows, size.cols)),
             None => Io::Pipes { split_stderr: true },
         };
-        let mut spec = ch.engine().spec(args, env, io, Keep::Replay);
+        let mut spec = ch.engine().spec_as(&request.user, args, env, io, Keep::Replay)?;
         if !request.cwd.is_empty() {
             // Relative to the workspace; an absolute one stands as it is: a program may start anywhere.
             spec.cwd = ch.engine().root().join(request.cwd);

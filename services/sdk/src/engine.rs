@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, printable};
 use crate::file_url::FileUrls;
-use crate::process::{Io, Keep, Process, ProcessTable, Spec};
+use crate::process::{Account, Io, Keep, Process, ProcessTable, Spec};
 use crate::runtimes::Runtimes;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -42,6 +42,8 @@ pub struct EngineConfig {
     pub store: Store,
     /// How long after a change a document is written to its file, if nobody asks for it earlier.
     pub autosave: Duration,
+    /// That no program gains rights by executing a file.
+    pub no_new_privs: bool,
 }
 
 /// The engine of one agent.
@@ -219,7 +221,41 @@ impl Engine {
             put(&mut all, name, value);
         }
         let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
-        Spec { args, env: all, cwd, io, keep, fds: Vec::new(), label: None, term_first: false }
+        let no_new_privs = self.config.no_new_privs;
+        Spec { env: all, cwd, io, keep, no_new_privs, ..Spec::new(args) }
+    }
+
+    /// The same as whom `user` names, as docker's `--user` does: with that account's `HOME`, `USER` and `LOGNAME`,
+    /// unless `env` has others. Empty for who the agent is.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub fn spec_as(
+        &self,
+        user: &str,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        io: Io,
+        keep: Keep,
+    ) -> Result<Spec> {
+        if user.is_empty() {
+            return Ok(self.spec(args, env, io, keep));
+        }
+        // Read where it is asked for: it is small, and in the kernel's memory.
+        let account = Account::find(user)?;
+        let mut spec = self.spec(args, Vec::new(), io, keep);
+        for (name, value) in account.variables() {
+            match value {
+                Some(value) => put(&mut spec.env, name.into(), value.to_owned()),
+                // The agent's own would be somebody else's.
+                None => spec.env.retain(|(key, _)| key != name),
+            }
+        }
+        for (name, value) in env {
+            put(&mut spec.env, name, value);
+        }
+        spec.account = Some(account);
+        Ok(spec)
     }
 
     /// The shell that people get here: the container's own choice, else what is there.

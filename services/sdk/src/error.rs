@@ -1,7 +1,7 @@
 //! The one error type of services: whatever it says reaches the client as the text of an `error` body.
 
 use crate::identity::{ChannelId, Right, Role};
-use crate::process::StartError;
+use crate::process::{AccountError, StartError};
 use crate::workspace::FileError;
 
 /// Why a command was refused or failed. The text is shown to people: one lowercase sentence that says what was
@@ -27,6 +27,9 @@ pub enum Error {
     /// A program could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Who a program is to run as was not found.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// A file could not be read or changed.
     #[error(transparent)]
     File(#[from] FileError),

@@ -103,6 +103,7 @@ impl TestChannel {
                 file_urls: FileUrls::new([0; 32]),
                 store,
                 autosave: AUTOSAVE,
+                no_new_privs: false,
             },
         ));
         let ended = CancellationToken::new();

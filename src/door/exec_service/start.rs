@@ -90,7 +90,8 @@ fn spec(engine: &Engine, id: &str, request: ExecStartRequest) -> Result<Spec, No
         env.push(("TERM".into(), TERM.into()));
     }
     let args = args(request.command, request.container_id.is_empty());
-    let mut spec = engine.spec(args, env, io, Keep::Tail);
+    let spec = engine.spec_as(&request.user, args, env, io, Keep::Tail);
+    let mut spec = spec.map_err(|error| NotStarted::Refused(error.to_string()))?;
     if !request.working_dir.is_empty() {
         spec.cwd = engine.root().join(request.working_dir);
     }

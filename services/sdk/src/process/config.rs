@@ -16,6 +16,11 @@ pub struct TableConfig {
     pub child_nofile_soft: Option<u64>,
     /// How soon programs are killed when memory runs out (`oom_score_adj`), if not as soon as the agent.
     pub child_oom_score: Option<i32>,
+    /// What executes a program as somebody else or with `no_new_privs`: a binary that calls [`launch::carry_out`] with its
+    /// second argument if its first is `launch`. Without one, such programs are not started.
+    ///
+    /// [`launch::carry_out`]: super::launch::carry_out
+    pub launcher: Option<PathBuf>,
     /// Live programs at a time.
     pub max_processes: usize,
     /// Exited programs that stay listed although nobody holds them.
@@ -29,6 +34,7 @@ impl Default for TableConfig {
             stop_grace: STOP_GRACE,
             child_nofile_soft: None,
             child_oom_score: None,
+            launcher: None,
             max_processes: MAX_PROCESSES,
             exited_kept: EXITED_KEPT,
         }

@@ -59,6 +59,36 @@ pub enum StartError {
         /// As given.
         program: String,
     },
+    /// It is to run as somebody else, and the agent may not change users.
+    #[error(
+        "exec: {program:?}: cannot run it as {user}: the agent runs as uid {own}, and only root changes users; start the \
+         agent as root, or leave the user out"
+    )]
+    NotRoot {
+        /// As given.
+        program: String,
+        /// As whom.
+        user: String,
+        /// The agent's own user.
+        own: u32,
+    },
+    /// It is to run as somebody else or with `no_new_privs`, and the table has nothing that does that.
+    #[error(
+        "exec: {program:?}: another user or no_new_privs takes a launcher, and this agent was built without one; leave \
+         them out"
+    )]
+    NoLauncher {
+        /// As given.
+        program: String,
+    },
+    /// What would have started it cannot be started itself.
+    #[error("exec: {program:?}: its launcher cannot be executed: {}; is /proc mounted?", reason_text(*reason))]
+    Launcher {
+        /// As given.
+        program: String,
+        /// What the system said.
+        reason: Errno,
+    },
     /// The working folder cannot be used.
     #[error("chdir {}: {}", printable(&cwd.to_string_lossy()), reason_text(*reason))]
     Cwd {
@@ -112,6 +142,69 @@ impl StartError {
 /// The system's word for an error number in the form clients compare with: lower case, no number.
 fn reason_text(reason: Errno) -> String {
     reason.desc().to_lowercase()
+}
+
+/// Why the program does not run in the launcher's place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// Somebody else than the agent has started it.
+    #[error(
+        "launch is for the agent itself, from which it gets its orders; to run a command as another user, use pid1 exec \
+         --user"
+    )]
+    NoOrders,
+    /// The system does not let it become that user.
+    #[error(
+        "cannot run {program:?} {how}: {step} failed: {}; give the agent's container the capabilities SETUID and SETGID \
+         and these numbers of users and groups, or choose another user",
+        reason_text(*reason)
+    )]
+    Rights {
+        /// The file.
+        program: String,
+        /// As whom.
+        how: String,
+        /// What was tried.
+        step: &'static str,
+        /// What the system said.
+        reason: Errno,
+    },
+    /// The system does not let this user execute the file.
+    #[error("cannot run {program:?} {how}: {}; {}", reason_text(*reason), remedy(*reason))]
+    Program {
+        /// The file.
+        program: String,
+        /// As whom.
+        how: String,
+        /// What the system said.
+        reason: Errno,
+    },
+}
+
+impl LaunchError {
+    /// The exit status that a shell gives for it; 1 for what is no start at all.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::NoOrders => 1,
+            Self::Program { reason: Errno::ENOENT, .. } => 127,
+            Self::Rights { .. } | Self::Program { .. } => 126,
+        }
+    }
+}
+
+fn remedy(reason: Errno) -> &'static str {
+    match reason {
+        Errno::EACCES | Errno::EPERM => {
+            "let this user read and execute it and enter every folder above it, or choose another user"
+        }
+        // The agent has seen the file.
+        Errno::ENOENT => "put it back, or the interpreter that its first line or header names",
+        Errno::EAGAIN => "this user runs as many processes as it may: end some and start it again",
+        Errno::ENOEXEC => "a script needs a first line such as #!/bin/sh",
+        Errno::E2BIG => "give it fewer or shorter arguments and variables",
+        _ => "see to that and start it again",
+    }
 }
 
 /// Why input was not taken.

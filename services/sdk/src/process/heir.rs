@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::error::StartError;
 use super::{search, spawn, start};
@@ -62,7 +62,8 @@ pub fn leave_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
 /// # Errors
 /// None that the system documents.
 pub fn keep_dead_children() -> Result<(), Errno> {
-    spawn::keep_dead_children()
+    // So do those of the program.
+    spawn::default_action(Signal::SIGCHLD)
 }
 
 /// Sends the signal of this number, real-time ones too, to the process `pid`, or to its group if `whole_group`.

@@ -2,17 +2,20 @@
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
 //! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
-//! agent left behind); `heir` is for an init without an agent. `spawn` is the only file with `unsafe`.
+//! agent left behind), `account` with `launch` (running as somebody else); `heir` is for an init without an agent. `spawn`
+//! is the only file with `unsafe`.
 //!
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.
 
+mod account;
 mod config;
 mod ending;
 mod error;
 mod exit;
 mod handle;
 pub mod heir;
+pub mod launch;
 mod log;
 mod log_state;
 mod memory;
@@ -35,8 +38,9 @@ mod stop;
 mod table;
 mod terminal;
 
+pub use account::{Account, AccountError};
 pub use config::TableConfig;
-pub use error::{SignalError, StartError, StdinError, TerminalError};
+pub use error::{LaunchError, SignalError, StartError, StdinError, TerminalError};
 pub use exit::{Cause, Exit, ExitStatus, StopCause};
 pub use handle::Process;
 pub use log::OutputLog;

@@ -183,10 +183,10 @@ pub(super) fn leave_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) }).map(drop)
 }
 
-/// Children stay until they are waited for, even if whoever started us ignores their ends; so does the child's child.
-pub(super) fn keep_dead_children() -> Result<(), Errno> {
+/// Gives a signal its default action, for us and what we execute.
+pub(super) fn default_action(signal: Signal) -> Result<(), Errno> {
     // SAFETY: the default action runs no code of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+    unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Sends the signal of this number, real-time ones too, to a process, or to a group if `pid` is negative.

@@ -7,6 +7,8 @@ use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
+use super::account::Account;
+
 /// A program to start.
 #[derive(Debug)]
 pub struct Spec {
@@ -27,6 +29,10 @@ pub struct Spec {
     /// On a terminal: that it is asked to end by TERM, as a server in the foreground expects, and its terminal stays as
     /// long as it has time. One that ignores TERM, as shells do, is hung up like any other.
     pub term_first: bool,
+    /// Who it runs as, if not as the agent; `env` is not changed by that.
+    pub account: Option<Account>,
+    /// That neither it nor what it starts gains rights by executing a file: setuid bits and the like do nothing.
+    pub no_new_privs: bool,
 }
 
 impl Spec {
@@ -41,6 +47,8 @@ impl Spec {
             keep: Keep::Tail,
             label: None,
             term_first: false,
+            account: None,
+            no_new_privs: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! What it deliberately does not do: change anything; all its errors are found before anything is opened.
 
 use std::ffi::{CString, OsStr};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -18,7 +19,10 @@ pub(super) struct Prepared {
     pub(super) args: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) cwd: CString,
-    name: String,
+    /// The program as it was given.
+    pub(super) name: String,
+    /// If the launcher is what starts: its orders, and the number of the descriptor it finds them at.
+    pub(super) orders: Option<(OwnedFd, RawFd)>,
 }
 
 impl Prepared {
@@ -48,12 +52,19 @@ impl Prepared {
             env,
             cwd,
             name: first.to_string_lossy().into_owned(),
+            orders: None,
         })
     }
 
     /// What a refusal of the system means for this start.
     pub(super) fn refused(&self, reason: Errno) -> StartError {
-        refusal(self.name.clone(), reason)
+        let program = self.name.clone();
+        match reason {
+            Errno::ENOENT | Errno::EACCES if self.orders.is_some() => {
+                StartError::Launcher { program, reason }
+            }
+            reason => refusal(program, reason),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use super::spawn::{self, Order};
 use super::spec::{Keep, ProcessId, Spec};
 use super::start::Prepared;
 use super::stdin::Stdin;
-use super::{reap, stop};
+use super::{launch, reap, stop};
 use crate::limits::{BUSY_PIPES, EXITED_KEPT};
 use crate::runtimes::Runtimes;
 
@@ -118,9 +118,9 @@ impl ProcessTable {
     /// # Errors
     /// See `StartError`; nothing is left behind.
     pub fn start(&self, spec: Spec) -> Result<Process, StartError> {
-        let prepared = Prepared::new(&spec)?;
-        let plumbing = plumbing::open(spec.io)?;
         let table = &self.shared;
+        let prepared = launch::through(table.config.launcher.as_deref(), &spec, Prepared::new(&spec)?)?;
+        let plumbing = plumbing::open(spec.io)?;
         let ours = plumbing.ours;
         let log = || OutputLog::new(spec.keep.into(), table.folder.clone(), table.runtimes.clone());
         let stdin =
@@ -145,7 +145,7 @@ impl ProcessTable {
             stop_news: Notify::new(),
             table: Arc::downgrade(table),
         };
-        let mut fds: Vec<(BorrowedFd<'_>, RawFd)> = Vec::with_capacity(3 + spec.fds.len());
+        let mut fds: Vec<(BorrowedFd<'_>, RawFd)> = Vec::with_capacity(4 + spec.fds.len());
         let terminal = match &plumbing.child {
             ChildEnds::Terminal { path } => Some(path.as_c_str()),
             ChildEnds::Pipes { stdin, stdout, stderr } => {
@@ -154,7 +154,7 @@ impl ProcessTable {
                 None
             }
         };
-        fds.extend(spec.fds.iter().map(|(fd, to)| (fd.as_fd(), *to)));
+        fds.extend(spec.fds.iter().chain(&prepared.orders).map(|(fd, to)| (fd.as_fd(), *to)));
         let order = Order {
             program: &prepared.program,
             args: &prepared.args,
