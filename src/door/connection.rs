@@ -2,6 +2,7 @@
 //!
 //! The time to a complete request head is bounded as a whole, whatever it is spent on.
 
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pid1_sdk::limits;
 use pid1_sdk::runtimes::Runtimes;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use super::line::{Line, Socket};
@@ -120,7 +122,7 @@ impl Doors {
         };
         let deadline = async {
             // hyper bounds the time from a head's first byte only.
-            if tokio::time::timeout_at(late, caller.head_seen.notified()).await.is_ok() {
+            if timeout_at(late, caller.head_seen.notified()).await.is_ok() {
                 std::future::pending::<()>().await;
             }
         };
@@ -139,16 +141,15 @@ impl Doors {
     }
 
     /// With TLS where a client begins it; and what is spoken.
-    async fn open(&self, mut line: Line, peer: Peer) -> std::io::Result<(Wire, Version)> {
+    async fn open(&self, mut line: Line, peer: Peer) -> io::Result<(Wire, Version)> {
         let mut wire = match &self.tls {
             Some(tls) if line.begins_tls().await? => {
                 Wire::tls(tls.accept(line, self.router.engine().runtimes()).await?)
             }
             Some(_) if !peer.is_here() && !self.config.cleartext => {
-                use tokio::io::AsyncWriteExt as _;
                 line.write_all(SPEAK_TLS).await?;
                 line.shutdown().await?;
-                return Err(std::io::Error::other("it came in cleartext, and --cleartext is not given"));
+                return Err(io::Error::other("it came in cleartext, and --cleartext is not given"));
             }
             _ => Wire::plain(line),
         };

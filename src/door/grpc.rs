@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::http::{Request, Response, Version, header};
 use pid1_sdk::error::printable;
 use pid1_sdk::{Identity, Right};
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Extensions, Status};
@@ -56,6 +57,9 @@ const MESSAGE_BYTES: usize = 100 << 20;
 /// The same for services that strangers may call.
 const STRANGERS_MESSAGE_BYTES: usize = 4 << 10;
 
+/// Calls of services for everybody that may go on at once: each costs some kilobytes, and a connection may have thousands.
+const OPEN_CALLS: usize = 256;
+
 /// Where Volt's clients show their tokens.
 const VOLT_TOKEN: &str = "volt-token";
 
@@ -63,6 +67,7 @@ const VOLT_TOKEN: &str = "volt-token";
 pub(super) struct Grpc {
     entries: Vec<Entry>,
     health: HealthReporter,
+    open_calls: Arc<Semaphore>,
 }
 
 /// One of them.
@@ -122,7 +127,7 @@ impl Grpc {
         entries.push(Entry::of(v1.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
         let v1alpha = reflection().build_v1alpha().expect(described);
         entries.push(Entry::of(v1alpha.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
-        Grpc { entries, health }
+        Grpc { entries, health, open_calls: Arc::new(Semaphore::new(OPEN_CALLS)) }
     }
 
     /// Says to whoever asks for their health what holds of all services.
@@ -158,23 +163,35 @@ pub(super) async fn answer(doors: &Arc<Doors>, mut request: Request<Incoming>, c
         let path = printable(request.uri().path());
         return refuse(Status::unimplemented(format!("there is no method {path} here")));
     };
-    if let Some(needed) = entry.needs {
-        let who = match who(doors, &request, caller, needed) {
-            Ok(who) => who,
-            Err(status) => return refuse(status),
-        };
-        caller.place.identified();
-        request.extensions_mut().insert(Arc::new(who));
-    }
+    let turn = match entry.needs {
+        Some(needed) => {
+            let who = match who(doors, &request, caller, needed) {
+                Ok(who) => who,
+                Err(status) => return refuse(status),
+            };
+            caller.place.identified();
+            request.extensions_mut().insert(Arc::new(who));
+            None
+        }
+        None => match doors.grpc.open_calls.clone().try_acquire_owned() {
+            Ok(turn) => Some(turn),
+            Err(_none_left) => {
+                return refuse(Status::resource_exhausted("too many such calls are under way: try again"));
+            }
+        },
+    };
     let budget = Budget::of(doors.incoming_budget.clone());
     let answer = (entry.call)(request.map(|body| Metered::new(body, budget, MESSAGE_BYTES))).await;
-    if entry.needs.is_some() {
+    let Some(turn) = turn else {
         return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
-    }
+    };
     // Whoever only watches keeps nobody from ending.
     let stopping = doors.router.engine().stopping().clone().cancelled_owned();
     answer.map(|body| {
         let frames = BodyStream::new(body.map_err(io::Error::other)).take_until(Box::pin(stopping));
+        let frames = frames.inspect(move |_| {
+            let _until_the_end = &turn;
+        });
         StreamBody::new(frames).boxed_unsync()
     })
 }

@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use pid1::proto::exec_service::ExecStartRequest;
 use pid1::proto::exec_service::exec_message::Payload;
+use pid1::proto::exec_service::exec_status_response::Status as State;
 use pid1_sdk::api::command::Body;
 use pid1_sdk::api::{ProcessInfo, ProcessList};
 use tonic::Code;
@@ -120,4 +121,37 @@ async fn sessions_are_listed_and_counted_for_their_instance() {
     call.send(start(&["true"])).await;
     call.ended().await;
     assert!(!counted(&mut client).await);
+}
+
+#[tokio::test]
+async fn a_program_runs_as_whom_its_request_names() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    let request = |user: &str, line: &str| {
+        Payload::StartRequest(ExecStartRequest {
+            command: vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()],
+            user: user.to_owned(),
+            working_dir: "/".to_owned(),
+            ..ExecStartRequest::default()
+        })
+    };
+    call.send(request("nobody", "id -u; echo $HOME $USER; echo again >/dev/stdout")).await;
+    call.started().await;
+    let ended = call.ended().await;
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!((lines[0], lines[2], ended.code), ("65534", "again", 0), "{printed}");
+    assert!(lines[1].ends_with(" nobody"), "{printed}");
+    // One who is not there: there is no session, and the call goes on.
+    call.send(request("nobody-of-that-name", "id -u")).await;
+    match call.next().await.unwrap().unwrap().payload {
+        Some(Payload::Status(status)) => {
+            assert_eq!(status.status(), State::Error);
+            assert!(status.error_message.contains("/etc/passwd"), "{status:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    call.send(request("", "id -u")).await;
+    call.started().await;
+    assert_eq!(call.ended().await.stdout, b"0\n");
 }
