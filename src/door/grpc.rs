@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::http::{Request, Response, Version, header};
 use pid1_sdk::error::printable;
 use pid1_sdk::{Identity, Right};
@@ -182,7 +182,8 @@ pub(super) async fn answer(doors: &Arc<Doors>, mut request: Request<Incoming>, c
     };
     let budget = Budget::of(doors.incoming_budget.clone());
     let answer = (entry.call)(request.map(|body| Metered::new(body, budget, MESSAGE_BYTES))).await;
-    let Some(turn) = turn else {
+    // What ends with its head must be seen to: clients take an error for none that is followed by an empty body.
+    let Some(turn) = turn.filter(|_| !answer.body().is_end_stream()) else {
         return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
     };
     // Whoever only watches keeps nobody from ending.
