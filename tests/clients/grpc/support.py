@@ -29,6 +29,7 @@ DEADLINE = 20
 
 BINARY = os.environ.get("PID1_BIN") or str(pathlib.Path(__file__).resolve().parents[3] / "target/debug/pid1")
 TOKEN = "a-token-of-these-tests"
+OWNER = [("authorization", f"Bearer {TOKEN}")]
 SECRET = "a shared secret of thirty-two bytes or more"
 AUDIENCE = "tests"
 
@@ -91,7 +92,9 @@ class Agent:
         # The line is written when it serves; an agent that ends at once writes none.
         self.url = self.process.stdout.readline().strip()
         if not self.url:
-            raise AssertionError(f"the agent ended at once: {self.said()}")
+            said = self.said()
+            self.discard()
+            raise AssertionError(f"the agent ended at once: {said}")
         self.port = int(self.url.split("#")[0].rstrip("/").rsplit(":", 1)[1])
         self.socket = self.state / "socket"
 
@@ -126,11 +129,15 @@ class Agent:
             if status != 0:
                 raise AssertionError(f"it ended with {status}: {self.said()}")
         finally:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
-            self.log.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.discard()
+
+    def discard(self):
+        """Takes away what is left of it."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def encode(message):
