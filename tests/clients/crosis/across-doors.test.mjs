@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 
 import { Exec, Terminal } from "./exec-service.mjs";
+import { metrics } from "./metrics.mjs";
 import { Agent, Closing, Crosis, Raw, alive, contract, eventually } from "./support.mjs";
 
 const Cause = contract.root.lookupEnum("api.ProcessExited.Cause").values;
@@ -165,20 +167,24 @@ test("a program of `process` is followed by ExecService and stopped by TerminalA
 test("whoever follows by ExecService or TerminalAPI ends nothing by leaving, nor by ending his half", async () => {
   const id = await raw.channel("process");
   const { processStarted } = await request(id, { processStart: { args: ["cat"], terminal: { rows: 5, cols: 50 } } });
+  // Typed, and said again by `cat`.
+  const twice = (text, word) => text.split(`${word}\r\n`).length === 3;
   for (const Door of [Exec, Terminal]) {
-    for (const leave of [(door) => door.leave(), (door) => door.call.end()]) {
+    for (const how of ["leave", "end"]) {
       const door = new Door(agent);
       if (door instanceof Exec) door.follow(`pid1://pid/${processStarted.pid}`);
       else door.control({ command: `pid1://pid/${processStarted.pid}` });
-      door.type("x\n");
-      await door.see("x\r\nx\r\n");
-      leave(door);
+      const word = `${Door.name}-${how}`;
+      door.type(`${word}\n`);
+      await door.until(() => twice(door.text(), word), "the program's answer");
+      if (how === "leave") door.leave();
+      else door.call.end();
       if (door instanceof Exec) await door.over();
     }
   }
   assert.ok(alive(processStarted.pid));
   await request(id, { processStdin: { data: Buffer.from("still\n") } });
-  await seeOn(id, "still\r\nstill\r\n");
+  await raw.heard.until(() => twice(output(id), "still"), "the program's answer");
   await raw.close(id, Closing.CLOSE);
   await eventually(() => !alive(processStarted.pid), "it ends with its channel");
 });
@@ -228,4 +234,30 @@ test("a program of `exec` is followed by its pid", async () => {
   await channel.close();
   crosis.destroy();
   exec.leave();
+});
+
+test("sessions of ExecService are counted for the instances that they name, as long as they run", async () => {
+  const crosis = await Crosis.connect(agent);
+  const counts = async () => {
+    const { metric } = (await metrics(crosis)).get("pid1_exec_sessions");
+    return Object.fromEntries(metric.filter(({ gauge }) => gauge.value > 0).map(({ label, gauge }) => [label[0].value, gauge.value]));
+  };
+  const come = (wanted) => eventually(async () => isDeepStrictEqual(await counts(), wanted), JSON.stringify(wanted));
+  const start = (instance_id) => new Exec(agent).start(["cat"], { instance_id });
+  const [one, two, other, unnamed] = [start("a"), start("a"), start("b"), start("")];
+  for (const exec of [one, two, other, unnamed]) await exec.told("STARTED");
+  await come({ a: 2, b: 1 });
+  // The end of its program, another start on the same stream, and the end of the stream.
+  one.send({ stdin_eof: {} });
+  await one.exited();
+  await come({ a: 1, b: 1 });
+  two.start(["cat"], { instance_id: "c" });
+  await come({ b: 1, c: 1 });
+  two.leave();
+  await come({ b: 1 });
+  other.start(["no-such-program"], { instance_id: "d" });
+  await other.exited();
+  await come({});
+  crosis.destroy();
+  for (const exec of [one, other, unnamed]) exec.leave();
 });

@@ -257,8 +257,9 @@ test("calls on one connection do not wait for each other", async () => {
 test("the agent's end is told to a call that runs, behind all that its program has printed", async () => {
   const other = await startAgent();
   const client = await Volt.connect(other);
-  const call = client.run("sh", ["-c", "echo ready $$; seq 1 1000; exec sleep 1000"]);
+  const call = client.run("sh", ["-c", "echo ready $$; seq 1 1000; touch printed; exec sleep 1000"]);
   const [, pid] = await call.see(/ready (\d+)/);
+  await eventually(() => existsSync(join(other.root, "printed")), "all is printed");
   await other.stop();
   const status = await call.heard.until(() => call.status, "the end of the call");
   assert.equal(status.code, UNAVAILABLE);
