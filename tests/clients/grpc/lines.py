@@ -41,6 +41,8 @@ class Line:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         self.cuts = 0
+        self.flows = threading.Event()
+        self.flows.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -58,6 +60,7 @@ class Line:
     def _pump(self, source, sink, frames):
         try:
             while data := source.recv(256 << 10):
+                self.flows.wait()
                 if self.watch:
                     frames.feed(data)
                 sink.sendall(data)
@@ -83,6 +86,11 @@ class Line:
                 pass
             end.close()
 
+    def freeze(self):
+        """From now on nothing passes, and nobody is told."""
+        self.flows.clear()
+
     def close(self):
         self.listener.close()
         self.cut()
+        self.flows.set()

@@ -19,7 +19,7 @@ PROTO = HERE.parents[2] / "proto"
 AT_ONCE = 2
 
 # These begin first, so that none of them runs alone at the end.
-SLOW = {"test_cuts", "test_buf", "test_bytes"}
+SLOW = {"test_buf", "test_bytes", "test_cuts", "test_silence"}
 
 
 def compile_into(folder):

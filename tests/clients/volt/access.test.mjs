@@ -1,6 +1,7 @@
 // Who is let in: tokens of the published client, and what its calls may run.
 
 import assert from "node:assert/strict";
+import { sign } from "node:crypto";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +11,7 @@ import grpc from "@grpc/grpc-js";
 import { protoUtils } from "@tdxvolt/volt-client-grpc";
 
 import { certify, makeKey } from "./certificate.mjs";
-import { Agent, KEY, SESSION, VOLT, Volt, selfMade, startAgent } from "./support.mjs";
+import { Agent, KEY, Log, SESSION, VOLT, Volt, eventually, selfMade, startAgent } from "./support.mjs";
 
 const PERMISSION_DENIED = 7;
 const UNAVAILABLE = 14;
@@ -60,6 +61,34 @@ test("without a token nobody is let in, nor with one that is none", async () => 
     const error = await new Promise((resolve) => call.on("error", resolve));
     assert.equal(error.code, UNAUTHENTICATED, `${token}`);
   }
+  client.close();
+});
+
+test("a token is for the beginning of a call, which may outlast it", async () => {
+  const Client = grpc.makeGenericClientConstructor(protoUtils.getBuiltInServiceDescriptors());
+  const client = new Client(`localhost:${agent.port}`, grpc.credentials.createSsl(Buffer.from(selfMade(agent))));
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { aud: VOLT, sub: SESSION, iat: now - 60, exp: now + 2 };
+  const encode = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const signed = `${encode({ alg: "EdDSA", typ: "JWT" })}.${encode(claims)}`;
+  const token = `${signed}.${sign(null, Buffer.from(signed), KEY.pem).toString("base64url")}`;
+  const call = () => {
+    const metadata = new grpc.Metadata();
+    metadata.set("volt-token", token);
+    return client.CommandStream(metadata);
+  };
+  const heard = new Log();
+  const long = call();
+  long.on("data", (response) => heard.push(response.data.toString()));
+  long.on("error", (error) => heard.push(error.message));
+  long.write({ control: { command: "bash", arg: ["--norc", "-c", "read line; echo got $line"] } });
+  // The clock of the agent is this one.
+  await eventually(() => Date.now() / 1000 > claims.exp + 1, "the token's end");
+  const late = call();
+  const error = await new Promise((resolve) => late.on("error", resolve));
+  assert.equal(error.code, UNAUTHENTICATED, "no call begins with it any more");
+  long.write({ input: { data: Buffer.from("it\n") } });
+  await heard.until(() => heard.items.join("").includes("got it\r\n"), "the program's answer");
   client.close();
 });
 
