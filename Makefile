@@ -79,11 +79,14 @@ guide: ## the guide to writing a service, followed to the letter
 tools: ## what the tests need besides Rust: curl moves files; tini and dumb-init are what `pid1 init` is measured by, runc runs images
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv; }
 	@command -v tini >/dev/null && command -v dumb-init >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends tini dumb-init; }
 	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends curl; }
 	@command -v runc >/dev/null && command -v busybox >/dev/null || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends runc busybox-static; }
+	@python3 -c 'import sys; assert sys.version_info >= (3, 10), "the client tests need Python 3.10 or later, this is " + sys.version'
 	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("the client tests need Node 20 or later, this is " + process.version); process.exit(1); }'
 
 bench: ## the speed table, ours beside the bare limit
