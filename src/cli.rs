@@ -1,5 +1,6 @@
 //! The command line. `serve` runs the agent; the others are clients of one.
 
+mod agents;
 mod attach;
 mod console;
 mod detach;
@@ -160,8 +161,9 @@ mod tests {
     /// A container image, a script or a profile sets them once.
     #[test]
     fn every_flag_of_a_client_has_a_variable() {
-        for verb in
-            Cli::command().get_subcommands().filter(|verb| ["exec", "attach"].contains(&verb.get_name()))
+        for verb in Cli::command()
+            .get_subcommands()
+            .filter(|verb| ["exec", "attach", "toast"].contains(&verb.get_name()))
         {
             let flags = verb.get_arguments().filter(|arg| arg.get_long().is_some() && arg.get_id() != "help");
             for flag in flags {

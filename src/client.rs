@@ -4,8 +4,10 @@
 
 mod address;
 mod controls;
+mod dial;
 mod follow;
 mod remote;
+mod trust;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +21,6 @@ use pid1_sdk::api::{
 };
 use pid1_sdk::error::printable;
 use prost::Message as _;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
 
@@ -56,6 +57,22 @@ pub enum ClientError {
         /// The system's reason.
         why: String,
     },
+    /// TLS is not spoken there, or its certificate is not believed.
+    #[error("cannot connect to {host} by TLS: {why}")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What is wrong, and what can be done about it.
+        why: String,
+    },
+    /// The certificates that are to be believed cannot be used.
+    #[error("cannot use --tls-ca {file}: {why}")]
+    Certificates {
+        /// Where they should be.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The agent said no, and would say it again.
     #[error("{0}")]
     Refused(String),
@@ -83,7 +100,7 @@ impl ClientError {
     }
 }
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Box<dyn dial::Stream>>;
 
 /// A connected client.
 #[derive(Debug)]
@@ -113,17 +130,15 @@ impl Client {
                 other => return other,
             }
         }
-        let last = address.host_and_port();
-        Err(ClientError::Refused(format!("sent elsewhere {REDIRECTS} times, at last to {last}: a circle")))
+        Err(ClientError::Refused(format!("sent elsewhere {REDIRECTS} times, at last to {address}: a circle")))
     }
 
     async fn connect_there(address: &Address) -> Result<Client, ClientError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, Self::connect_unbounded(address)).await {
             Ok(connected) => connected,
-            Err(_elapsed) => Err(ClientError::Connect {
-                host: address.host_and_port(),
-                why: format!("it did not answer within {CONNECT_TIMEOUT:?}"),
-            }),
+            Err(_elapsed) => {
+                Err(address.unreachable(format!("it did not answer within {CONNECT_TIMEOUT:?}")))
+            }
         }
     }
 
@@ -137,8 +152,7 @@ impl Client {
                 tungstenite::Error::Http(answer) => {
                     let status = answer.status();
                     let said = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default());
-                    let text =
-                        printable(&format!("{} answered {status}: {}", address.host_and_port(), said.trim()));
+                    let text = printable(&format!("{address} answered {status}: {}", said.trim()));
                     // A proxy whose agent is just being started says 502.
                     if status.is_server_error() || status.as_u16() == 429 {
                         ClientError::Lost(text)

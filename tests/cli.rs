@@ -175,7 +175,11 @@ async fn no_agent_is_255_and_said_clearly() {
     // Errors of use are clap's.
     failed(&format!("http://{address}/"), &["#token="], &[255, 2]);
     failed("box:4560", &["http://"], &[255, 2]);
-    failed("https://box/#token=secret-of-mine", &["TLS"], &[255, 2]);
+    failed(
+        &format!("https://{address}/#token=secret-of-mine-but-wrong"),
+        &["refuses TLS", "http://"],
+        &[255],
+    );
     agent.kill().await;
     let url = format!("http://{address}/#token=secret-of-mine-but-wrong");
     failed(&url, &["cannot connect", &address.to_string(), "is the agent running"], &[255]);

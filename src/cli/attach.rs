@@ -8,20 +8,24 @@ use clap::Args;
 use pid1_sdk::api::{ProcessStart, process_attach::Target};
 use pid1_sdk::error::printable;
 
+use super::agents::AgentArgs;
 use super::console::{self, Console, EXIT_NO_AGENT};
 use super::detach::DetachKeys;
 use super::exec::{random_name, variable, window};
 use super::{EXIT_FAILED, fail};
-use crate::client::{Address, Program, Wanted};
+use crate::client::{Program, Wanted};
 use crate::config::seconds;
 use crate::terminal::{self, RawMode};
 
 #[derive(Args)]
 pub(super) struct AttachArgs {
-    /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
+    /// The agent: the URL it printed, wss://HOST:PORT/wsv2/TOKEN, or unix:PATH of its socket on this machine
     // Parsed later: an error of clap's would show the token.
     #[arg(env = "PID1_URL", hide_env_values = true)]
     url: String,
+
+    #[command(flatten)]
+    agent: AgentArgs,
 
     /// The terminal's name: who attaches to the same name shares it, and finds it again later
     #[arg(short, long, env = "PID1_ATTACH_NAME", default_value = "terminal",
@@ -72,7 +76,7 @@ pub(super) struct AttachArgs {
 }
 
 pub(super) fn run(args: AttachArgs) -> ExitCode {
-    let prepared = args.url.parse::<Address>().map_err(|error| error.to_string());
+    let prepared = args.agent.at(&args.url).map_err(|error| error.to_string());
     let prepared = prepared.and_then(|address| Ok((address, random_name()?)));
     let (address, writer) = match prepared {
         Ok(prepared) => prepared,

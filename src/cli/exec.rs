@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use pid1_sdk::api::{ProcessStart, ResizeTerm, process_exited::Cause};
 
+use super::agents::AgentArgs;
 use super::console::{self, Console, EXIT_NO_AGENT, Ended, say};
 use super::detach::DetachKeys;
 use super::fail;
-use crate::client::{Address, Program, Wanted};
+use crate::client::{Program, Wanted};
 use crate::config::seconds;
 use crate::terminal::{self, RawMode};
 
@@ -24,10 +25,13 @@ const UNKNOWN_SIZE: (u16, u16) = (24, 80);
 
 #[derive(Args)]
 pub(super) struct ExecArgs {
-    /// The agent: the URL it printed, or ws://HOST:PORT/wsv2/TOKEN
+    /// The agent: the URL it printed, wss://HOST:PORT/wsv2/TOKEN, or unix:PATH of its socket on this machine
     // Parsed later: an error of clap's would show the token.
     #[arg(env = "PID1_URL", hide_env_values = true)]
     url: String,
+
+    #[command(flatten)]
+    agent: AgentArgs,
 
     /// Give the command a terminal; with ours, every key goes to it
     #[arg(short, long, env = "PID1_EXEC_TTY", value_parser = clap::builder::BoolishValueParser::new())]
@@ -68,7 +72,7 @@ pub(super) struct ExecArgs {
 }
 
 pub(super) fn run(args: ExecArgs) -> ExitCode {
-    let prepared = args.url.parse::<Address>().map_err(|error| error.to_string());
+    let prepared = args.agent.at(&args.url).map_err(|error| error.to_string());
     let prepared = prepared.and_then(|address| Ok((address, random_name()?, random_name()?)));
     let (address, channel, writer) = match prepared {
         Ok(prepared) => prepared,

@@ -4,15 +4,19 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pid1_sdk::api::{Toast, command::Body};
 
-use crate::client::{Address, Client};
+use super::agents::AgentArgs;
+use crate::client::Client;
 
 /// Flags of `pid1 toast`.
 #[derive(Args)]
 pub(super) struct ToastArgs {
-    /// The agent, with an owner's token (the URL it printed, or ws://HOST:PORT/wsv2/TOKEN; PID1_URL if left out), and the
-    /// message, at most 1,000 characters
+    /// The agent, with an owner's token (the URL it printed, wss://HOST:PORT/wsv2/TOKEN, or unix:PATH; PID1_URL if left
+    /// out), and the message, at most 1,000 characters
     #[arg(num_args = 1..=2, required = true, value_names = ["URL", "TEXT"])]
     words: Vec<String>,
+
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(super) fn run(args: ToastArgs) -> Result<()> {
@@ -25,7 +29,7 @@ pub(super) fn run(args: ToastArgs) -> Result<()> {
             (url, text.unwrap_or_default())
         }
     };
-    let address: Address = url.parse()?;
+    let address = args.agent.at(&url)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = Client::connect(&address).await?;

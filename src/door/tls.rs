@@ -224,4 +224,29 @@ mod tests {
         }
         Ok(())
     }
+
+    #[test]
+    fn a_renewed_certificate_is_shown_once_it_is_whole() -> Result<()> {
+        let (state, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let files = self_signed(state.path(), IpAddr::from([127, 0, 0, 1]), &[])?;
+        let new = self_signed(other.path(), IpAddr::from([127, 0, 0, 1]), &[])?;
+        let tls = Tls::new(files.clone())?;
+        assert!(!tls.is_due());
+        tls.lock().looked -= LOOK_AGAIN;
+        assert!(tls.is_due() && !tls.is_due());
+        let (first, shown) = (tls.lock().config.clone(), || tls.lock().config.clone());
+        let mut later = SystemTime::now();
+        for (from, to, renewed) in [(&new.cert, &files.cert, false), (&new.key, &files.key, true)] {
+            fs::copy(from, to)?;
+            // A clock of files stands still for some milliseconds.
+            later += Duration::from_secs(1);
+            OpenOptions::new().write(true).open(to)?.set_modified(later)?;
+            tls.look_again();
+            assert_eq!(!Arc::ptr_eq(&first, &shown()), renewed);
+        }
+        let second = shown();
+        tls.look_again();
+        assert!(Arc::ptr_eq(&second, &shown()), "nothing has changed since");
+        Ok(())
+    }
 }
