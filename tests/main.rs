@@ -34,5 +34,6 @@ mod services;
 mod settings;
 mod support;
 mod tidy;
+mod tls;
 mod transfer;
 mod watch;

@@ -210,7 +210,7 @@ impl Launch {
             line.is_some()
         })
         .await;
-        let authority = agent.url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+        let authority = agent.url.split_once("://").unwrap().1.split('/').next().unwrap();
         agent.address = authority.parse().unwrap();
         agent
     }
@@ -244,6 +244,20 @@ impl Agent {
     /// As it printed it, with the token.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The certificate that it has made for itself.
+    pub fn ca(&self) -> PathBuf {
+        self.state().join("tls-cert.pem")
+    }
+
+    /// Its socket on this machine.
+    pub fn socket(&self) -> PathBuf {
+        self.state().join("socket")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.launch.home().join("state")
     }
 
     pub fn token(&self) -> &str {
@@ -283,7 +297,7 @@ impl Agent {
     }
 
     async fn client_at(&self, url: &str) -> Peer {
-        let address: Address = url.parse().unwrap();
+        let address = url.parse::<Address>().unwrap().trusting(Some(&self.ca()));
         let client = within("a client connects", SOON, Client::connect(&address)).await;
         Peer::new(
             client.unwrap_or_else(|error| panic!("a client cannot connect: {error}\n{}", self.log_tail())),
