@@ -56,7 +56,6 @@ async fn answer(socket: &mut Socket) -> Body {
 
 /// Wherever in an answer the network is full: so one of each size, from all that fits to more than fits.
 #[tokio::test]
-#[ignore = "the WebSocket door does not flush: of an answer up to 64 KiB stay in the agent until its next word"]
 async fn the_last_bytes_come_without_another_word() {
     let _alone = HEAVY.lock().await;
     let agent = secure_agent().await;

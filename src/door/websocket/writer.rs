@@ -55,10 +55,18 @@ async fn write_batch<S: AsyncWrite + Unpin>(
         }
     }
     let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        match timeout(stall_timeout, socket.write_vectored(rest)).await {
-            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(Ok(taken)) => {
+    loop {
+        // At last what TLS has taken and not sent.
+        let step = async {
+            match rest.is_empty() {
+                true => socket.flush().await.map(|()| None),
+                false => socket.write_vectored(rest).await.map(Some),
+            }
+        };
+        match timeout(stall_timeout, step).await {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(0))) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(Some(taken))) => {
                 outbox.taken(taken);
                 IoSlice::advance_slices(&mut rest, taken);
             }
@@ -76,7 +84,6 @@ async fn write_batch<S: AsyncWrite + Unpin>(
             Err(_elapsed) => {}
         }
     }
-    Ok(())
 }
 
 /// The head of one server frame: never masked.
