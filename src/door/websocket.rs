@@ -293,7 +293,7 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
                 let reason = format!("a message of {size} bytes is over the limit of {max_size}");
                 Ended::Close { code: CLOSE_TOO_BIG, reason }
             }
-            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+            Some(Err(error)) if is_sudden_end(&error) => {
                 outbox.end(Ended::Gone);
                 return "the connection was closed without a goodbye".to_owned();
             }
@@ -314,6 +314,15 @@ async fn read(frames: &mut Frames, session: &mut Session, activity: &meter::Acti
         // reset; but not for long.
         let _ = tokio::time::timeout(FAREWELL, frames.get_mut().drain()).await;
         return why;
+    }
+}
+
+/// Whether the other side has just closed the connection; TLS has words of its own for it.
+fn is_sudden_end(error: &WsError) -> bool {
+    match error {
+        WsError::Protocol(error) => *error == ProtocolError::ResetWithoutClosingHandshake,
+        WsError::Io(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        _ => false,
     }
 }
 
