@@ -11,20 +11,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use pid1_sdk::engine::Engine;
-use pid1_sdk::process::{Exit, Process, StopCause, Stream, WindowSize};
+use pid1_sdk::process::{Exit, Process, StopCause, Stream};
 use pid1_sdk::{Identity, limits};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
 
-use super::grpc::{Answers, Followed, Order, Orders, Printed, identity, lost, type_in};
+use super::grpc::{Answers, Followed, Order, Orders, Printed, identity, lost, type_in, window};
 use super::lifetime;
 use crate::proto::exec_service::exec_message::Payload;
 use crate::proto::exec_service::exec_output_data::StreamType;
 use crate::proto::exec_service::exec_service_server::ExecService;
 use crate::proto::exec_service::exec_status_response::Status as State;
-use crate::proto::exec_service::{
-    ExecMessage, ExecOutputData, ExecResizeRequest, ExecStartRequest, ExecStatusResponse,
-};
+use crate::proto::exec_service::{ExecMessage, ExecOutputData, ExecStartRequest, ExecStatusResponse};
 use crate::sessions::Instances;
 use start::{NotStarted, Started};
 
@@ -112,7 +110,12 @@ impl ExecStream {
                     type_in(process.stdin(), input.data).await?;
                 }
                 (Some(Payload::StdinEof(_)), Some(process)) if !process.terminal() => process.stdin().close(),
-                (Some(Payload::Resize(size)), Some(process)) => resize(process, size),
+                (Some(Payload::Resize(size)), Some(process)) => {
+                    if let Some(size) = window(size.rows, size.cols) {
+                        // Without a terminal, or with one that is gone, there is nothing to resize.
+                        let _ = process.resize(size);
+                    }
+                }
                 // Before a start, and what only the agent says.
                 _ => {}
             }
@@ -179,14 +182,6 @@ impl ExecStream {
 impl Drop for ExecStream {
     fn drop(&mut self) {
         self.end_session();
-    }
-}
-
-fn resize(process: &Process, size: ExecResizeRequest) {
-    let side = |wanted: i32| u16::try_from(wanted.min(u16::MAX.into())).ok().filter(|side| *side > 0);
-    if let (Some(rows), Some(cols)) = (side(size.rows), side(size.cols)) {
-        // Without a terminal, or with one that is gone, there is nothing to resize.
-        let _ = process.resize(WindowSize { rows, cols });
     }
 }
 

@@ -47,7 +47,7 @@ use crate::sessions::Sessions;
 pub(super) use answers::{Answers, Followed, Order, Orders};
 use body::Metered;
 pub(crate) use codec::Codec;
-pub(super) use input::type_in;
+pub(super) use input::{type_in, window};
 pub(super) use output::{Output, Printed, lost};
 pub(super) use target::Target;
 

@@ -15,7 +15,9 @@ use pid1_sdk::process::{Hold, Io, Keep, Process, SignalNumber, StartError, StopC
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
 
-use super::grpc::{Answers, Followed, Order, Orders, Output, Printed, Target, identity, lost, type_in};
+use super::grpc::{
+    Answers, Followed, Order, Orders, Output, Printed, Target, identity, lost, type_in, window,
+};
 use super::lifetime;
 use crate::proto::volt::command_stream_request::Payload;
 use crate::proto::volt::terminal_api_server::TerminalApi;
@@ -228,8 +230,7 @@ impl TerminalStream {
 }
 
 fn size(asked: TerminalSize) -> Option<WindowSize> {
-    let side = |asked: i32| u16::try_from(asked.min(u16::MAX.into())).ok().filter(|side| *side > 0);
-    Some(WindowSize { rows: side(asked.rows)?, cols: side(asked.cols)? })
+    window(asked.rows, asked.cols)
 }
 
 fn said(printed: Printed) -> Option<CommandStreamResponse> {

@@ -1,8 +1,8 @@
-//! What a client types: however much at once, handed on as fast as the program takes it.
+//! What a client types: however much at once, handed on as fast as the program takes it; and the size of its window.
 
 use bytes::Bytes;
 use pid1_sdk::limits::{STDIN_BUFFER_BYTES, STDIN_HOLD_BYTES, STDIN_TOTAL_BYTES};
-use pid1_sdk::process::{Stdin, StdinError};
+use pid1_sdk::process::{Stdin, StdinError, WindowSize};
 use tonic::Status;
 
 /// Hands `input` on, and waits while much of it is not read: then the client's window closes. A program that reads no more
@@ -30,4 +30,10 @@ pub(crate) async fn type_in(stdin: &Stdin, mut input: Bytes) -> Result<(), Statu
         stdin.room().await;
     }
     Ok(())
+}
+
+/// The size that a client asks for; `None` for what is no size, and changes nothing.
+pub(crate) fn window(rows: i32, cols: i32) -> Option<WindowSize> {
+    let side = |asked: i32| u16::try_from(asked.min(u16::MAX.into())).ok().filter(|side| *side > 0);
+    Some(WindowSize { rows: side(rows)?, cols: side(cols)? })
 }
