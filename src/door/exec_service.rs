@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use pid1_sdk::engine::Engine;
-use pid1_sdk::process::{Exit, Process, StopCause, Stream};
+use pid1_sdk::process::{Exit, StopCause, Stream};
 use pid1_sdk::{Identity, limits};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
