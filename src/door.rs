@@ -11,6 +11,7 @@ mod exec_service;
 mod files;
 pub(crate) mod grpc;
 mod guard;
+mod held;
 mod http;
 mod lifetime;
 mod line;
@@ -137,9 +138,9 @@ impl Doors {
     async fn accept(self: &Arc<Self>, listener: &Listener) {
         let stopping = self.router.engine().stopping();
         loop {
-            let place = tokio::select! {
+            let room = tokio::select! {
                 () = stopping.cancelled() => return,
-                place = self.strangers.admit() => place,
+                room = self.strangers.room() => room,
             };
             let accepted = tokio::select! {
                 () = stopping.cancelled() => return,
@@ -147,7 +148,7 @@ impl Doors {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    let doors = self.clone();
+                    let (doors, place) = (self.clone(), self.strangers.seat(room));
                     self.router.engine().runtimes().spawn_in_turn(doors.accepted(socket, peer, place));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

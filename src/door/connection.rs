@@ -15,8 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pid1_sdk::limits;
 use pid1_sdk::runtimes::Runtimes;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::line::{Line, Socket};
@@ -31,6 +32,10 @@ const BODY_READ_BYTES: usize = limits::TRANSFER_READ_BYTES;
 /// Calls on one connection of HTTP/2: SDKs share one between all their sessions.
 const STREAMS: u32 = 4096;
 
+/// Answers that somebody may have under way at once who has not identified himself: one who takes none of them would make
+/// us keep thousands.
+const STRANGERS_STREAMS: usize = 16;
+
 /// What a client may send ahead on one stream, and on all of a connection: enough for a fast network, and what a client
 /// that is not read makes us hold.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -42,8 +47,11 @@ const STREAM_SEND_BYTES: usize = 256 << 10;
 /// How long a client may take to answer a ping of HTTP/2.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When the agent stops, how long the last words of a connection may take once all programs have had their time.
+/// When the agent stops, how long a client may take for the last words of its calls once all programs have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long for the goodbye of a connection that has no calls of programs.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// What is sent in cleartext to who speaks it where TLS is spoken.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -57,6 +65,10 @@ pub(crate) struct Caller {
     pub(crate) secure: bool,
     pub(crate) place: Arc<Place>,
     head_seen: Notify,
+    /// Turns of a stranger's streams.
+    pub(crate) strange_turns: Arc<Semaphore>,
+    /// Calls of programs.
+    pub(crate) calls: TaskTracker,
     /// It moves so much that it is to be served apart from those who type.
     pub(crate) bulk: Notify,
 }
@@ -114,6 +126,8 @@ impl Doors {
             secure: wire.is_tls(),
             place,
             head_seen: Notify::new(),
+            strange_turns: Arc::new(Semaphore::new(STRANGERS_STREAMS)),
+            calls: TaskTracker::new(),
             bulk: Notify::new(),
         });
         let mut serving = match version {
@@ -184,7 +198,7 @@ impl Doors {
 
     /// Pings are answered however many come, as everywhere: a client that keeps its connection alive is welcome to.
     fn http2(self: Arc<Self>, wire: Wire, caller: Arc<Caller>) -> Serving {
-        let engine = self.router.engine().clone();
+        let (engine, calls) = (self.router.engine().clone(), caller.calls.clone());
         let connection = http2::Builder::new(Tracked(engine.runtimes().clone()))
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -209,7 +223,20 @@ impl Doors {
             }
             // No new calls; those that are there tell of the end of their programs, which are being stopped.
             connection.as_mut().graceful_shutdown();
-            timeout(engine.processes().stop_grace() + LAST_WORDS, connection).await.unwrap_or(Ok(()))
+            calls.close();
+            let all_said = async {
+                calls.wait().await;
+                sleep(GOODBYE).await;
+            };
+            let nobody_listens = async {
+                engine.processes().all_stopped().await;
+                sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                done = connection => done,
+                () = all_said => Ok(()),
+                () = nobody_listens => Ok(()),
+            }
         })
     }
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use pid1_sdk::engine::Engine;
-use pid1_sdk::process::{Exit, StopCause, Stream};
+use pid1_sdk::process::{Exit, Process, StopCause, Stream};
 use pid1_sdk::{Identity, limits};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
 
-use super::grpc::{Answers, Followed, Order, Orders, Printed, identity, lost, type_in, window};
+use super::grpc::{Answers, Followed, Order, Orders, Printed, Typing, identity, lost, window};
 use super::lifetime;
 use crate::proto::exec_service::exec_message::Payload;
 use crate::proto::exec_service::exec_output_data::StreamType;
@@ -24,7 +25,7 @@ use crate::proto::exec_service::exec_service_server::ExecService;
 use crate::proto::exec_service::exec_status_response::Status as State;
 use crate::proto::exec_service::{ExecMessage, ExecOutputData, ExecStartRequest, ExecStatusResponse};
 use crate::sessions::Instances;
-use start::{NotStarted, Started};
+use start::NotStarted;
 
 /// The door.
 #[derive(Debug)]
@@ -68,7 +69,17 @@ struct ExecStream {
     instances: Arc<Instances>,
     who: Arc<Identity>,
     orders: Orders<ExecMessage>,
-    session: Option<Started>,
+    session: Option<Session>,
+}
+
+/// What runs in a call.
+struct Session {
+    process: Process,
+    /// Started here: it ends with the session.
+    own: bool,
+    typing: Typing,
+    /// From then on nothing of it is told.
+    forgotten: CancellationToken,
 }
 
 impl ExecStream {
@@ -87,33 +98,38 @@ impl ExecStream {
                 return;
             }
         };
-        self.orders.end(status).await;
+        // First what must happen; then what the client may never take.
         self.end_session();
+        self.orders.give(Order::Finish(status)).await;
     }
 
     /// Does what the client says, until it says nothing more.
     async fn listen(&mut self, messages: &mut Streaming<ExecMessage>) -> Result<(), Status> {
         loop {
-            let message = match messages.message().await {
-                Ok(Some(message)) => message,
-                Ok(None) => return Ok(()),
-                Err(status) => return Err(status),
+            let message = match &mut self.session {
+                Some(Session { typing, .. }) => {
+                    let full = typing.is_full();
+                    tokio::select! {
+                        status = typing.hand_on() => return Err(status),
+                        message = messages.message(), if !full => message?,
+                    }
+                }
+                None => messages.message().await?,
             };
-            let running = self.session.as_ref().map(|session| &session.process);
-            match (message.payload, running) {
+            let Some(message) = message else { return Ok(()) };
+            match (message.payload, &mut self.session) {
                 (Some(Payload::StartRequest(request)), _) => {
-                    self.orders.give(Order::Forget).await;
                     self.end_session();
                     self.start(message.session_id, request).await;
                 }
-                (Some(Payload::InputData(input)), Some(process)) => {
-                    type_in(process.stdin(), input.data).await?;
+                (Some(Payload::InputData(input)), Some(session)) => session.typing.add(input.data)?,
+                (Some(Payload::StdinEof(_)), Some(session)) if !session.process.terminal() => {
+                    session.typing.end();
                 }
-                (Some(Payload::StdinEof(_)), Some(process)) if !process.terminal() => process.stdin().close(),
-                (Some(Payload::Resize(size)), Some(process)) => {
+                (Some(Payload::Resize(size)), Some(session)) => {
                     if let Some(size) = window(size.rows, size.cols) {
                         // Without a terminal, or with one that is gone, there is nothing to resize.
-                        let _ = process.resize(size);
+                        let _ = session.process.resize(size);
                     }
                 }
                 // Before a start, and what only the agent says.
@@ -141,13 +157,19 @@ impl ExecStream {
                 // Both before anything is waited for: a program is held back from its first byte on, and is ended if the
                 // client is gone by then.
                 let output = started.output();
-                self.session = Some(started);
+                let forgotten = CancellationToken::new();
+                self.session = Some(Session {
+                    typing: Typing::into(process.stdin()),
+                    forgotten: forgotten.clone(),
+                    process: started.process,
+                    own: started.own,
+                });
                 self.orders.say(status(&id, State::Started, 0, String::new())).await;
                 let say = move |printed| {
                     let _until_the_end = &counted;
                     Some(said(&id, printed))
                 };
-                let followed = Followed { output, say: Box::new(say) };
+                let followed = Followed { output, forgotten, say: Box::new(say) };
                 self.orders.give(Order::Follow(Box::new(followed))).await;
             }
             Err(NotStarted::Refused(why)) => {
@@ -167,8 +189,9 @@ impl ExecStream {
     /// The program of the session that was, if there is one, has nobody any more. What it has left running after its own
     /// end was told runs on.
     fn end_session(&mut self) {
-        let Some(Started { process, own }) = self.session.take() else { return };
+        let Some(Session { process, own, forgotten, .. }) = self.session.take() else { return };
         info!(pid = process.pid(), "session ends");
+        forgotten.cancel();
         if own {
             let mut streams = [Stream::Stdout, Stream::Stderr].into_iter();
             let silent = streams.all(|stream| process.output(stream).is_none_or(|log| log.ended()));

@@ -16,10 +16,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::{Body as _, Incoming};
-use hyper::http::{Request, Response, Version, header};
+use http_body_util::{BodyExt, Empty, Full, Limited};
+use hyper::body::Incoming;
+use hyper::http::{Request, Response, StatusCode, Version, header};
 use pid1_sdk::error::printable;
 use pid1_sdk::{Identity, Right};
 use tokio::sync::Semaphore;
@@ -36,6 +35,7 @@ use tracing::info;
 use super::access::Denied;
 use super::budget::Budget;
 use super::exec_service::ExecDoor;
+use super::held::hold;
 use super::http::Answer;
 use super::terminal::TerminalDoor;
 use super::{Caller, DoorConfig, Doors};
@@ -47,18 +47,18 @@ use crate::sessions::Sessions;
 pub(super) use answers::{Answers, Followed, Order, Orders};
 use body::Metered;
 pub(crate) use codec::Codec;
-pub(super) use input::{type_in, window};
+pub(super) use input::{Typing, window};
 pub(super) use output::{Output, Printed, lost};
 pub(super) use target::Target;
 
 /// Largest message: a file's worth of input in one piece.
 const MESSAGE_BYTES: usize = 100 << 20;
 
-/// The same for services that strangers may call.
-const STRANGERS_MESSAGE_BYTES: usize = 4 << 10;
+/// The same for services that strangers may call; also all that such a call may send, if it has one message.
+const STRANGERS_BYTES: usize = 4 << 10;
 
-/// Calls of services for everybody that may go on at once: each costs some kilobytes, and a connection may have thousands.
-const OPEN_CALLS: usize = 256;
+/// Calls of reflection at once: what one has sent and we have not read takes up to a stream's window.
+const REFLECTIONS: usize = 8;
 
 /// Where Volt's clients show their tokens.
 const VOLT_TOKEN: &str = "volt-token";
@@ -67,31 +67,39 @@ const VOLT_TOKEN: &str = "volt-token";
 pub(super) struct Grpc {
     entries: Vec<Entry>,
     health: HealthReporter,
-    open_calls: Arc<Semaphore>,
 }
 
 /// One of them.
 struct Entry {
     name: &'static str,
-    /// What its methods need; `None` if they are for everybody, as they tell nothing of what happens here.
-    needs: Option<Right>,
-    call: Box<dyn Fn(Request<Metered>) -> Call + Send + Sync>,
+    access: Access,
+    call: Box<dyn Fn(Request<Body>) -> Call + Send + Sync>,
+}
+
+/// Who may call, and how.
+enum Access {
+    /// Who may do this; by Volt's tokens, too, if `volt`.
+    Needs { right: Right, volt: bool },
+    /// Everybody, with one small message: it tells nothing of what happens here.
+    Open,
+    /// The same for a stream of them; so many at a time.
+    OpenStream(Arc<Semaphore>),
 }
 
 type Call = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl Entry {
-    fn of<S>(service: S, needs: Option<Right>) -> Entry
+    fn of<S>(service: S, access: Access) -> Entry
     where
         S: NamedService + Clone + Send + Sync + 'static,
-        S: Service<Request<Metered>, Response = Response<Body>, Error = Infallible>,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
         S::Future: Send,
     {
         let call = move |request| -> Call {
             let answer = service.clone().call(request);
             Box::pin(async move { answer.await.unwrap_or_else(|never| match never {}) })
         };
-        Entry { name: S::NAME, needs, call: Box::new(call) }
+        Entry { name: S::NAME, access, call: Box::new(call) }
     }
 }
 
@@ -102,32 +110,33 @@ impl Grpc {
         let health = HealthReporter::new();
         let exec = ExecDoor::new(engine.clone(), sessions.instances().clone());
         let terminal = TerminalDoor::new(engine.clone(), config.terminal_commands.clone());
-        let mut entries = vec![
-            Entry::of(
-                ExecServiceServer::new(exec).max_decoding_message_size(MESSAGE_BYTES),
-                Some(Right::Write),
-            ),
-            Entry::of(
-                TerminalApiServer::new(terminal).max_decoding_message_size(MESSAGE_BYTES),
-                Some(Right::Write),
-            ),
-            Entry::of(
-                HealthServer::new(HealthService::from_health_reporter(health.clone()))
-                    .max_decoding_message_size(STRANGERS_MESSAGE_BYTES),
-                None,
-            ),
-        ];
+        let health_service = HealthService::from_health_reporter(health.clone());
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let described = "descriptors of our own build are whole";
-        let v1 = reflection().build_v1().expect(described);
-        entries.push(Entry::of(v1.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
-        let v1alpha = reflection().build_v1alpha().expect(described);
-        entries.push(Entry::of(v1alpha.max_decoding_message_size(STRANGERS_MESSAGE_BYTES), None));
-        Grpc { entries, health, open_calls: Arc::new(Semaphore::new(OPEN_CALLS)) }
+        let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+        let turns = Arc::new(Semaphore::new(REFLECTIONS));
+        let programs = |volt| Access::Needs { right: Right::Write, volt };
+        let entries = vec![
+            Entry::of(ExecServiceServer::new(exec).max_decoding_message_size(MESSAGE_BYTES), programs(false)),
+            Entry::of(
+                TerminalApiServer::new(terminal).max_decoding_message_size(MESSAGE_BYTES),
+                programs(true),
+            ),
+            Entry::of(HealthServer::new(health_service), Access::Open),
+            Entry::of(
+                v1.expect(described).max_decoding_message_size(STRANGERS_BYTES),
+                Access::OpenStream(turns.clone()),
+            ),
+            Entry::of(
+                v1alpha.expect(described).max_decoding_message_size(STRANGERS_BYTES),
+                Access::OpenStream(turns),
+            ),
+        ];
+        Grpc { entries, health }
     }
 
     /// Says to whoever asks for their health what holds of all services.
@@ -163,38 +172,52 @@ pub(super) async fn answer(doors: &Arc<Doors>, mut request: Request<Incoming>, c
         let path = printable(request.uri().path());
         return refuse(Status::unimplemented(format!("there is no method {path} here")));
     };
-    let turn = match entry.needs {
-        Some(needed) => {
-            let who = match who(doors, &request, caller, needed) {
+    match &entry.access {
+        Access::Needs { right, volt } => {
+            let who = match who(doors, &request, caller, *right, *volt) {
                 Ok(who) => who,
                 Err(status) => return refuse(status),
             };
             caller.place.identified();
             request.extensions_mut().insert(Arc::new(who));
-            None
+            let budget = Budget::of(doors.incoming_budget.clone());
+            let metered = request.map(|body| Body::new(Metered::new(body, budget, MESSAGE_BYTES)));
+            hold(sent((entry.call)(metered).await), caller.calls.token())
         }
-        None => match doors.grpc.open_calls.clone().try_acquire_owned() {
-            Ok(turn) => Some(turn),
-            Err(_none_left) => {
-                return refuse(Status::resource_exhausted("too many such calls are under way: try again"));
+        Access::Open => {
+            // Read to its end before anything is done: what a stranger sends on behind it is not kept.
+            let (head, body) = request.into_parts();
+            match Limited::new(body, STRANGERS_BYTES).collect().await {
+                Ok(message) => {
+                    let whole = Body::new(Full::new(message.to_bytes()));
+                    sent((entry.call)(Request::from_parts(head, whole)).await)
+                }
+                Err(_too_much) => {
+                    let text = format!("a request without a token has at most {STRANGERS_BYTES} bytes");
+                    refuse(Status::resource_exhausted(text))
+                }
             }
+        }
+        Access::OpenStream(turns) => match turns.clone().try_acquire_owned() {
+            Ok(turn) => hold(sent((entry.call)(request.map(Body::new)).await), turn),
+            Err(_none_left) => refuse(Status::resource_exhausted("too many ask for the same: try again")),
         },
-    };
-    let budget = Budget::of(doors.incoming_budget.clone());
-    let answer = (entry.call)(request.map(|body| Metered::new(body, budget, MESSAGE_BYTES))).await;
-    // What ends with its head must be seen to: clients take an error for none that is followed by an empty body.
-    let Some(turn) = turn.filter(|_| !answer.body().is_end_stream()) else {
-        return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
-    };
-    // Whoever only watches keeps nobody from ending.
-    let stopping = doors.router.engine().stopping().clone().cancelled_owned();
-    answer.map(|body| {
-        let frames = BodyStream::new(body.map_err(io::Error::other)).take_until(Box::pin(stopping));
-        let frames = frames.inspect(move |_| {
-            let _until_the_end = &turn;
-        });
-        StreamBody::new(frames).boxed_unsync()
-    })
+    }
+}
+
+/// What a service has answered.
+fn sent(answer: Response<Body>) -> Answer {
+    answer.map(|body| body.map_err(io::Error::other).boxed_unsync())
+}
+
+/// A stranger has more requests under way than he may.
+pub(super) fn too_many<B>(request: &Request<B>) -> Answer {
+    if is_call(request) {
+        return refuse(Status::resource_exhausted("too many calls without a token: show one, or wait"));
+    }
+    let mut answer = Answer::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
 }
 
 fn who(
@@ -202,10 +225,11 @@ fn who(
     request: &Request<Incoming>,
     caller: &Caller,
     needed: Right,
+    volt: bool,
 ) -> Result<Identity, Status> {
     let headers = request.headers();
     let who = match headers.get(VOLT_TOKEN) {
-        Some(token) if doors.auth.volt.is_some() && !headers.contains_key(header::AUTHORIZATION) => {
+        Some(token) if volt && doors.auth.volt.is_some() && !headers.contains_key(header::AUTHORIZATION) => {
             doors.admit(doors.auth.identify_volt(token.to_str().unwrap_or_default()))
         }
         _ => doors.caller(headers, caller.peer),
@@ -234,7 +258,7 @@ pub(super) fn identity(extensions: &Extensions) -> Result<Arc<Identity>, Status>
 }
 
 fn refuse(status: Status) -> Answer {
-    status.into_http::<Body>().map(|body| body.map_err(io::Error::other).boxed_unsync())
+    sent(status.into_http())
 }
 
 /// Adds to an answer in HTTP's terms what clients of gRPC read.

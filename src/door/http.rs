@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::http::{Method, Request, Response, StatusCode, header};
+use hyper::http::{Method, Request, Response, StatusCode, Version, header};
 use pid1_sdk::file_url;
 use tracing::info;
 
+use super::held::hold;
 use super::{Caller, Doors, files, grpc, websocket};
 
 /// What is answered.
@@ -25,12 +26,25 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Until there is an IDE, a person who opens the printed URL is told what this is and how to use it.
 const PAGE: &str = include_str!("page.html");
 
-/// Answers one request. Reads no body: only files take one.
+/// Answers one request.
 pub(crate) async fn answer(
     doors: Arc<Doors>,
     request: Request<Incoming>,
     caller: Arc<Caller>,
 ) -> Result<Answer, Infallible> {
+    // Of HTTP/1 there is one at a time.
+    if request.version() != Version::HTTP_2 || caller.place.is_identified() {
+        return Ok(respond(doors, request, &caller).await);
+    }
+    let Ok(turn) = caller.strange_turns.clone().try_acquire_owned() else {
+        return Ok(grpc::too_many(&request));
+    };
+    let answer = respond(doors, request, &caller).await;
+    Ok(if caller.place.is_identified() { answer } else { hold(answer, turn) })
+}
+
+/// Reads no body: only files and calls take one.
+async fn respond(doors: Arc<Doors>, request: Request<Incoming>, caller: &Arc<Caller>) -> Answer {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     if let Err(unwelcome) = doors.config.guard.check(request.headers(), authority, caller.secure) {
         info!(peer = %caller.peer, status = unwelcome.status.as_u16(), error = unwelcome.text.trim_end(), "refused");
@@ -38,23 +52,23 @@ pub(crate) async fn answer(
         if grpc::is_call(&request) {
             grpc::explain(&mut answer, unwelcome.text.trim_end());
         }
-        return Ok(answer);
+        return answer;
     }
     if grpc::is_call(&request) {
-        return Ok(grpc::answer(&doors, request, &caller).await);
+        return grpc::answer(&doors, request, caller).await;
     }
     let path = request.uri().path();
     if let Some(token) = path.strip_prefix("/wsv2/") {
         let token = token.to_owned();
-        return Ok(websocket::upgrade(doors, request, &token, caller));
+        return websocket::upgrade(doors, request, &token, caller.clone());
     }
     if path == "/files" || path.starts_with(file_url::PREFIX) {
-        return Ok(files::answer(doors, request, &caller).await);
+        return files::answer(doors, request, caller).await;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
     }
-    Ok(match path {
+    match path {
         "/" => page(),
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if doors.is_ready() => text(StatusCode::OK, "ready\n"),
@@ -63,7 +77,7 @@ pub(crate) async fn answer(
             StatusCode::NOT_FOUND,
             "there is nothing here; the WebSocket is at /wsv2/TOKEN, files at /files/PATH\n",
         ),
-    })
+    }
 }
 
 fn page() -> Answer {

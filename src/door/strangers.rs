@@ -22,6 +22,10 @@ pub(crate) struct Strangers {
     seated: Mutex<VecDeque<Weak<Place>>>,
 }
 
+/// Room for one stranger.
+#[derive(Debug)]
+pub(crate) struct Room(OwnedSemaphorePermit);
+
 /// One stranger's place, given back when dropped or when he [identifies](Place::identified) himself.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -35,20 +39,21 @@ impl Strangers {
         Strangers { free: Arc::new(Semaphore::new(PLACES)), seated: Mutex::default() }
     }
 
-    /// A place for the next connection.
-    pub(crate) async fn admit(&self) -> Arc<Place> {
+    /// Room for the next connection, whenever that comes.
+    pub(crate) async fn room(&self) -> Room {
         loop {
             if let Ok(permit) = self.free.clone().try_acquire_owned() {
-                return self.seat(permit);
+                return Room(permit);
             }
             let wait = self.evict_or_wait();
             if let Ok(Ok(permit)) = tokio::time::timeout(wait, self.free.clone().acquire_owned()).await {
-                return self.seat(permit);
+                return Room(permit);
             }
         }
     }
 
-    fn seat(&self, permit: OwnedSemaphorePermit) -> Arc<Place> {
+    /// It has come.
+    pub(crate) fn seat(&self, Room(permit): Room) -> Arc<Place> {
         let place = Arc::new(Place {
             permit: Mutex::new(Some(permit)),
             since: Instant::now(),
@@ -89,10 +94,15 @@ impl Place {
         self.lock().take();
     }
 
+    /// Whether it has.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.lock().is_none()
+    }
+
     /// Resolves when a newcomer gets this place; never once it was given back.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
-        if self.lock().is_none() {
+        if self.is_identified() {
             std::future::pending::<()>().await;
         }
     }
@@ -111,17 +121,17 @@ mod tests {
         let strangers = Strangers::new();
         let mut places = Vec::new();
         for _ in 0..PLACES {
-            places.push(strangers.admit().await);
+            places.push(strangers.seat(strangers.room().await));
         }
         let known = places.remove(0);
         known.identified();
-        places.push(strangers.admit().await); // into the place that was given back
+        places.push(strangers.seat(strangers.room().await)); // into the place that was given back
         let oldest = places.remove(0);
         let leaves = async {
             oldest.evicted().await;
             drop(oldest);
         };
-        let (_newcomer, ()) = tokio::join!(strangers.admit(), leaves);
+        let (_newcomer, ()) = tokio::join!(strangers.room(), leaves);
         let next = places.remove(0);
         let stays = tokio::time::timeout(PATIENCE * 3, next.evicted()).await;
         assert!(stays.is_err(), "nobody else goes while nobody else comes");

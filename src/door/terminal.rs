@@ -3,6 +3,7 @@
 //! There is no field for an exit status: the end of a program is the end of its stream. Whatever went wrong is said by a
 //! status with a message, which is what the published client takes for an error.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -12,11 +13,12 @@ use pid1_sdk::Identity;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable;
 use pid1_sdk::process::{Hold, Io, Keep, Process, SignalNumber, StartError, StopCause, WindowSize};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
 
 use super::grpc::{
-    Answers, Followed, Order, Orders, Output, Printed, Target, identity, lost, type_in, window,
+    Answers, Followed, Order, Orders, Output, Printed, Target, Typing, identity, lost, window,
 };
 use super::lifetime;
 use crate::proto::volt::command_stream_request::Payload;
@@ -70,10 +72,13 @@ struct Running {
     process: Process,
     /// Started here: it ends with the call.
     own: bool,
+    /// From then on nothing of it is told.
+    forgotten: CancellationToken,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.forgotten.cancel();
         if self.own && self.process.try_exit().is_none() {
             self.process.stop(StopCause::Closed);
         }
@@ -88,7 +93,7 @@ impl TerminalStream {
             () = self.orders.over.cancelled() => return,
             () = expiry => Err(Status::unauthenticated("the token has expired")),
         };
-        self.orders.end(status).await;
+        self.orders.give(Order::Finish(status)).await;
     }
 
     async fn serve(&self, messages: &mut Streaming<CommandStreamRequest>) -> Result<(), Status> {
@@ -111,10 +116,14 @@ impl TerminalStream {
             Err((code, why)) => return self.refuse(code, why).await,
         };
         let hold = if running.own { Hold::Back } else { Hold::Not };
-        let followed = Followed { output: Output::of(&running.process, hold), say: Box::new(said) };
+        let followed = Followed {
+            output: Output::of(&running.process, hold),
+            forgotten: running.forgotten.clone(),
+            say: Box::new(said),
+        };
         self.orders.give(Order::Follow(Box::new(followed))).await;
         tokio::select! {
-            status = self.listen(&running, messages) => status?,
+            never = self.listen(&running, messages) => match never? {},
             _ = running.process.exited() => {}
         }
         let status = if self.engine.stopping().is_cancelled() { Err(stopping()) } else { Ok(()) };
@@ -124,25 +133,32 @@ impl TerminalStream {
         Ok(())
     }
 
-    /// Hands on what the client types; when that is all, waits for the program's end.
+    /// Does what the client says, and hands on what it types, to the last of it. Ends only by an error.
     async fn listen(
         &self,
         running: &Running,
         messages: &mut Streaming<CommandStreamRequest>,
-    ) -> Result<(), Status> {
+    ) -> Result<Infallible, Status> {
         let process = &running.process;
-        while let Some(message) = messages.message().await? {
-            match message.payload {
-                Some(Payload::Input(input)) => type_in(process.stdin(), input.data).await?,
-                Some(Payload::Control(control)) => self.control(process, &control).await,
-                None => {}
+        let mut typing = Typing::into(process.stdin());
+        loop {
+            let full = typing.is_full();
+            let message = tokio::select! {
+                status = typing.hand_on() => return Err(status),
+                message = messages.message(), if !full => message?,
+            };
+            match message.map(|message| message.payload) {
+                Some(Some(Payload::Input(input))) => typing.add(input.data)?,
+                Some(Some(Payload::Control(control))) => self.control(process, &control).await,
+                Some(None) => {}
+                None => break,
             }
         }
         if running.own {
-            process.stdin().close();
+            typing.end();
         }
-        process.exited().await;
-        Ok(())
+        // Until the program ends, which is waited for elsewhere.
+        Err(typing.hand_on().await)
     }
 
     /// What a control says to a program that runs.
@@ -188,7 +204,7 @@ impl TerminalStream {
             if let Some(size) = terminal_size.and_then(size) {
                 let _ = process.resize(size);
             }
-            return Ok(Running { process, own: false });
+            return Ok(Running { process, own: false, forgotten: CancellationToken::new() });
         }
         let args: Vec<OsString> =
             std::iter::once(command).chain(arg.into_iter().map(OsString::from)).collect();
@@ -204,16 +220,11 @@ impl TerminalStream {
             (code, error.to_string())
         })?;
         info!(pid = process.pid(), attached = false, "terminal begins");
-        Ok(Running { process, own: true })
+        Ok(Running { process, own: true, forgotten: CancellationToken::new() })
     }
 
-    /// As Volt's policies name commands: whole, or by their beginning with a `*` behind it.
     fn allows(&self, command: &str) -> bool {
-        let fits = |known: &String| match known.strip_suffix('*') {
-            Some(beginning) => command.starts_with(beginning),
-            None => command == known,
-        };
-        self.commands.is_empty() || self.commands.iter().any(fits)
+        self.commands.is_empty() || self.commands.iter().any(|known| fits(known, command))
     }
 
     fn not_allowed(&self, command: &str) -> (Code, String) {
@@ -227,6 +238,15 @@ impl TerminalStream {
         self.orders.say(trouble(code, why)).await;
         Ok(())
     }
+}
+
+/// As Volt's policies name commands: whole, or by their beginning with a `*` behind it. A beginning that is no path means
+/// names that are looked up; and none leads elsewhere by way of `..`.
+fn fits(known: &str, command: &str) -> bool {
+    let Some(beginning) = known.strip_suffix('*') else { return command == known };
+    command.starts_with(beginning)
+        && (beginning.contains('/') || !command.contains('/'))
+        && command.split('/').all(|name| name != "..")
 }
 
 fn size(asked: TerminalSize) -> Option<WindowSize> {
@@ -246,4 +266,30 @@ fn trouble(code: Code, why: String) -> CommandStreamResponse {
     let (message, description) = (printable(&why), code.description().to_owned());
     let status = VoltStatus { code: code.into(), message, description };
     CommandStreamResponse { status: Some(status), data: Bytes::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_is_named() {
+        for (known, command, allowed) in [
+            ("ls", "ls", true),
+            ("ls", "lsof", false),
+            ("ls", "/bin/ls", false),
+            ("git*", "git", true),
+            ("git*", "gitk", true),
+            ("git*", "git/x", false),
+            ("git*", "git/../bin/sh", false),
+            ("/opt/tools/*", "/opt/tools/a/b", true),
+            ("/opt/tools/*", "/opt/tools/../../bin/sh", false),
+            ("/opt/tools/*", "/opt/tool", false),
+            ("*", "anything", true),
+            ("*", "/bin/sh", false),
+            ("/*", "/bin/sh", true),
+        ] {
+            assert_eq!(fits(known, command), allowed, "{known} {command}");
+        }
+    }
 }

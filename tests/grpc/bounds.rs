@@ -219,3 +219,82 @@ async fn a_file_that_nobody_takes_by_http2_is_given_up() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Who takes no answer makes the agent keep a few, not thousands.
+#[tokio::test]
+async fn a_stranger_has_few_requests_under_way() {
+    let agent = Agent::start().await;
+    let mut client = Http2::dial_narrow(&agent).await;
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        let request = client.to("/healthz");
+        answers.push(client.send(request, "").await);
+    }
+    let served = answers.iter().filter(|answer| answer.status() == 200).count();
+    assert_eq!(served, 16);
+    assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status().as_u16())));
+}
+
+/// A message without anything in it.
+const NOTHING: &[u8] = &[0; 5];
+
+#[tokio::test]
+async fn strangers_who_watch_keep_nobody_from_asking_for_health() {
+    let agent = Agent::start().await;
+    let health = |client: &Http2, method: &str| {
+        let request = client.to(&format!("/grpc.health.v1.Health/{method}")).method("POST");
+        request.header("content-type", "application/grpc").header("te", "trailers")
+    };
+    let mut watching = Vec::new();
+    for _ in 0..32 {
+        let mut client = Http2::dial(&agent).await;
+        for _ in 0..16 {
+            let request = health(&client, "Watch");
+            watching.push(client.send(request, NOTHING).await);
+        }
+    }
+    assert!(watching.iter().all(|answer| !answer.headers().contains_key("grpc-status")));
+    let mut client = Http2::dial(&agent).await;
+    let request = health(&client, "Check");
+    let answer = client.send(request, NOTHING).await;
+    // A message of two bytes: it serves.
+    assert_eq!(Http2::body(answer).await, &[0, 0, 0, 0, 2, 8, 1][..]);
+    let request = health(&client, "Check");
+    let answer = client.send(request, vec![0; 8 << 10]).await;
+    assert_eq!(answer.headers()["grpc-status"], "8", "resource exhausted");
+}
+
+/// Both listeners accept whoever comes, although strangers have taken all places.
+#[tokio::test]
+async fn a_quiet_listener_keeps_its_place() {
+    let agent = Agent::start().await;
+    let mut strangers = Vec::new();
+    for _ in 0..400 {
+        strangers.push(Raw::dial(&agent).await);
+    }
+    for _ in 0..3 {
+        let mut stream = tokio::net::UnixStream::connect(agent.state().join("socket")).await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        within("an answer", SOON, stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_gets_past_input_that_nobody_reads() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    for _ in 0..2 {
+        call.send(start(&["sleep", "1000"])).await;
+        call.started().await;
+        call.send(input(vec![0; 3 * MIB])).await;
+    }
+    assert_eq!(agent.programs().len(), 1, "the second has taken the first's place");
+    call.end();
+    assert_eq!(call.next().await.unwrap(), None);
+    eventually("its program is ended", SOON, || agent.programs().is_empty()).await;
+}

@@ -155,3 +155,31 @@ async fn a_program_runs_as_whom_its_request_names() {
     call.started().await;
     assert_eq!(call.ended().await.stdout, b"0\n");
 }
+
+/// Whoever takes nothing, and says nothing, keeps no program and no agent.
+#[tokio::test]
+async fn a_token_ends_also_for_who_takes_nothing() {
+    let (agent, keys) = Keys::agent(&[]).await;
+    let channel = channel(&agent).await;
+    let call = Call::on(channel, &keys.jwt(&["--role", "editor", "--ttl", "2s"])).await.unwrap();
+    // More than the client's window: what is said at the end has no room.
+    for _ in 0..2 {
+        call.send(start(&["sh", "-c", "yes; sleep 1000"])).await;
+    }
+    eventually("it runs", SOON, || !agent.programs().is_empty()).await;
+    eventually("the program is ended", SOON, || agent.programs().is_empty()).await;
+    drop(call);
+}
+
+#[tokio::test]
+async fn a_silent_client_does_not_hold_up_the_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut agent = Agent::with(&["--stop-grace", "30"]).await;
+    let mut stream = crate::support::Raw::dial(&agent).await;
+    // The preface and settings; what the agent says is never answered.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Its settings: it has taken ours.
+    stream.read_exact(&mut [0; 9]).await.unwrap();
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.ended().await.success());
+}

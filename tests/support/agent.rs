@@ -256,7 +256,7 @@ impl Agent {
         self.state().join("socket")
     }
 
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.launch.home().join("state")
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder as Builder2, SendRequest};
 use hyper::http::request::Builder;
 use hyper::http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -37,9 +37,19 @@ pub struct Http2 {
 
 impl Http2 {
     pub async fn dial(agent: &Agent) -> Http2 {
+        Self::with(agent, Builder2::new(TokioExecutor::new())).await
+    }
+
+    /// One that never has room for anything but heads.
+    pub async fn dial_narrow(agent: &Agent) -> Http2 {
+        let mut builder = Builder2::new(TokioExecutor::new());
+        builder.initial_stream_window_size(0);
+        Self::with(agent, builder).await
+    }
+
+    async fn with(agent: &Agent, builder: Builder2<TokioExecutor>) -> Http2 {
         let stream = TokioIo::new(Raw::dial(agent).await);
-        let (sender, connection) =
-            within("a connection", SOON, handshake(TokioExecutor::new(), stream)).await.unwrap();
+        let (sender, connection) = within("a connection", SOON, builder.handshake(stream)).await.unwrap();
         tokio::spawn(connection);
         Http2 { sender, agent: agent.address().to_string() }
     }

@@ -204,8 +204,8 @@ pub const MAX_PROCESSES: usize = 4096;
 /// not mapped, one by one.
 pub const MAX_MAPPED_FD: i32 = 255;
 
-/// Largest /etc/passwd or /etc/group that is read: room for some hundred thousand users, in a moment.
-pub const ACCOUNT_FILE_BYTES: u64 = 16 << 20;
+/// Largest /etc/passwd or /etc/group that is read: room for some ten thousand users, in a moment that others wait.
+pub const ACCOUNT_FILE_BYTES: u64 = 1 << 20;
 
 /// Exited programs that stay listed although nobody holds them: enough to look up "what did my last commands return"
 /// after a reconnect, few enough that their logs (256 KiB each for an exec) stay cheap.

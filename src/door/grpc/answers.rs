@@ -1,7 +1,7 @@
 //! What is sent in a call of a program: made when the connection has room for it.
 //!
-//! Beside it, a task reads what the client sends, and gives orders. It is never held up by a client that takes nothing;
-//! dropping the answers, because the call is over, ends it.
+//! Beside it, a task reads what the client sends, and gives orders. What it stops is silent at once, however many orders
+//! wait for a client that takes nothing; dropping the answers, because the call is over, ends the task.
 
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 use tokio::sync::mpsc;
@@ -19,8 +19,6 @@ pub(crate) enum Order<M> {
     Say(M),
     /// What this program prints, up to its end. It takes the place of another.
     Follow(Box<Followed<M>>),
-    /// Nothing more of the program.
-    Forget,
     /// When the end of the program is told, if there is one, the call ends so.
     Finish(Result<(), Status>),
 }
@@ -28,6 +26,8 @@ pub(crate) enum Order<M> {
 /// A program, and how what happens to it is said.
 pub(crate) struct Followed<M> {
     pub(crate) output: Output,
+    /// From then on nothing of it is told, not even what was ordered before.
+    pub(crate) forgotten: CancellationToken,
     pub(crate) say: Box<dyn FnMut(Printed) -> Option<M> + Send>,
 }
 
@@ -47,12 +47,6 @@ impl<M> Orders<M> {
     /// A word; false if the call is over.
     pub(crate) async fn say(&self, message: M) -> bool {
         self.give(Order::Say(message)).await
-    }
-
-    /// Ends the call, and tells no more of a program.
-    pub(crate) async fn end(&self, status: Result<(), Status>) {
-        self.give(Order::Forget).await;
-        self.give(Order::Finish(status)).await;
     }
 }
 
@@ -88,12 +82,11 @@ impl<M: Send + 'static> Answers<M> {
                 return finish.err().map(Err);
             }
             tokio::select! {
-                // What was ordered goes before what a program prints meanwhile: it may be one that is to be forgotten.
+                // What was ordered goes before what a program prints meanwhile: it may be the end.
                 biased;
                 order = recv(&mut self.orders) => match order? {
                     Order::Say(message) => return Some(Ok(message)),
                     Order::Follow(followed) => self.followed = Some(followed),
-                    Order::Forget => self.followed = None,
                     Order::Finish(status) => (self.finish, self.orders) = (Some(status), None),
                 },
                 said = said(&mut self.followed) => if let Some(message) = said {
@@ -114,10 +107,16 @@ async fn recv<M>(orders: &mut Option<mpsc::Receiver<Order<M>>>) -> Option<Order<
 
 /// What is to be said of what the program does next.
 async fn said<M>(followed: &mut Option<Box<Followed<M>>>) -> Option<M> {
-    let Some(Followed { output, say }) = followed.as_deref_mut() else { return std::future::pending().await };
-    let printed = output.next().await;
-    let last = matches!(printed, Printed::Exited(_));
-    let message = say(printed);
+    let Some(Followed { output, forgotten, say }) = followed.as_deref_mut() else {
+        return std::future::pending().await;
+    };
+    let printed = tokio::select! {
+        biased;
+        () = forgotten.cancelled() => None,
+        printed = output.next() => Some(printed),
+    };
+    let last = matches!(printed, None | Some(Printed::Exited(_)));
+    let message = printed.and_then(say);
     if last {
         *followed = None;
     }

@@ -37,10 +37,16 @@ impl ProcessTable {
         for process in processes {
             process.stopped().await;
         }
+        table.stopped.cancel();
         if let Some(strangers) = table.strangers.get() {
             let grace = table.config.stop_grace.saturating_sub(began.elapsed()).max(REST_GRACE);
             stop::rest(table, strangers, grace, &table.hurry).await;
         }
+    }
+
+    /// Resolves when a `stop_all` has ended every program. Cancel-safe.
+    pub async fn all_stopped(&self) {
+        self.shared.stopped.cancelled().await;
     }
 
     /// Kills every program; nothing can be started any more. Cuts the grace of a `stop_all` short, of this one and of one

@@ -139,6 +139,13 @@ impl Stdin {
         self.shared.room.notify_waiters();
     }
 
+    /// Whether the program has a terminal that makes an interrupt of a key among `bytes`: then `push` takes them past all
+    /// that waits, which is dropped.
+    pub fn interrupted_by(&self, bytes: &[u8]) -> bool {
+        let key = self.shared.terminal.as_ref().and_then(Terminal::interrupt_key);
+        key.is_some_and(|key| bytes.contains(&key))
+    }
+
     /// How many bytes wait for the program.
     pub fn queued_bytes(&self) -> usize {
         lock(&self.shared.state).queued

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
@@ -56,6 +56,8 @@ pub(super) struct Table {
     lost: Vec<Lost>,
     /// Nobody gets any more grace.
     pub(super) hurry: CancellationToken,
+    /// All programs have ended, and none will be started.
+    pub(super) stopped: CancellationToken,
 }
 
 #[derive(Default)]
@@ -109,6 +111,7 @@ impl ProcessTable {
                 lost,
                 strangers: OnceLock::new(),
                 hurry: CancellationToken::new(),
+                stopped: CancellationToken::new(),
             }),
         }
     }
@@ -215,11 +218,6 @@ impl ProcessTable {
     pub fn by_label(&self, label: &str) -> Option<Process> {
         let state = lock(&self.shared.state);
         state.listed().filter(|process| process.label() == Some(label)).max_by_key(Process::id)
-    }
-
-    /// How long programs that are stopped have until they are killed.
-    pub fn stop_grace(&self) -> Duration {
-        self.shared.config.stop_grace
     }
 
     /// Programs that an earlier agent had started and whose end nobody saw, oldest first, as many as this table keeps of
