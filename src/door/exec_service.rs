@@ -92,7 +92,8 @@ impl ExecStream {
             () = over.cancelled() => Ok(()),
             () = expiry => Err(Status::unauthenticated("the token has expired")),
             () = engine.stopping().cancelled() => {
-                // All programs are being stopped; their ends are told.
+                // All programs are being stopped, this one too; its end is told.
+                self.session = None;
                 let stopping = Status::unavailable("the agent is stopping");
                 self.orders.give(Order::Finish(Err(stopping))).await;
                 return;
