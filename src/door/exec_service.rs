@@ -111,7 +111,10 @@ impl ExecStream {
                 Some(Session { typing, .. }) => {
                     let full = typing.is_full();
                     tokio::select! {
-                        status = typing.hand_on() => return Err(status),
+                        handed_on = typing.hand_on() => {
+                            handed_on?;
+                            continue;
+                        }
                         message = messages.message(), if !full => message?,
                     }
                 }

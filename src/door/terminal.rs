@@ -144,7 +144,10 @@ impl TerminalStream {
         loop {
             let full = typing.is_full();
             let message = tokio::select! {
-                status = typing.hand_on() => return Err(status),
+                handed_on = typing.hand_on() => {
+                    handed_on?;
+                    continue;
+                }
                 message = messages.message(), if !full => message?,
             };
             match message.map(|message| message.payload) {
@@ -158,7 +161,9 @@ impl TerminalStream {
             typing.end();
         }
         // Until the program ends, which is waited for elsewhere.
-        Err(typing.hand_on().await)
+        loop {
+            typing.hand_on().await?;
+        }
     }
 
     /// What a control says to a program that runs.

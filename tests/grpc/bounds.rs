@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join_all;
-use pid1::proto::exec_service::ExecStartRequest;
 use pid1::proto::exec_service::exec_message::Payload;
+use pid1::proto::exec_service::{ExecMessage, ExecStartRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -303,4 +303,28 @@ async fn the_end_gets_past_input_that_nobody_reads() {
     call.end();
     assert_eq!(call.next().await.unwrap(), None);
     eventually("its program is ended", SOON, || agent.programs().is_empty()).await;
+}
+
+/// More than fits anywhere, in pieces of every size, while its echo comes back.
+#[tokio::test]
+async fn input_goes_on_as_fast_as_it_is_read() {
+    let agent = Agent::start().await;
+    let mut call = Call::open(&agent).await;
+    call.send(start(&["cat"])).await;
+    call.started().await;
+    let sizes = [1, 70_000, MIB, 2 * MIB, 10, 3 * MIB, MIB + 1, 5];
+    let total: usize = 3 * sizes.iter().sum::<usize>();
+    let sender = call.sender();
+    let sending = async {
+        for size in sizes.iter().cycle().take(3 * sizes.len()) {
+            let message = ExecMessage { payload: Some(input(vec![7; *size])), ..ExecMessage::default() };
+            sender.send(message).await.expect("the call goes on");
+        }
+        let end =
+            ExecMessage { payload: Some(Payload::StdinEof(Default::default())), ..ExecMessage::default() };
+        sender.send(end).await.expect("the call goes on");
+    };
+    let ((), ended) = within("all of it", LATE, async { tokio::join!(sending, call.ended()) }).await;
+    assert_eq!((ended.stdout.len(), ended.code), (total, 0));
+    assert!(ended.stdout.iter().all(|byte| *byte == 7));
 }

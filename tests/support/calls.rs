@@ -71,6 +71,11 @@ impl Call {
         within("a message is taken", SOON, sender.send(message)).await.expect("the call goes on");
     }
 
+    /// For who sends while somebody else reads.
+    pub fn sender(&self) -> mpsc::Sender<ExecMessage> {
+        self.messages.clone().expect("our half is open")
+    }
+
     /// Ends our half.
     pub fn end(&mut self) {
         self.messages = None;

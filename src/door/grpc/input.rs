@@ -61,26 +61,22 @@ impl Typing {
         self.waiting.len() >= WAITING || self.waiting.iter().any(|input| input.len() as u64 > FREE_BYTES)
     }
 
-    /// Hands on what waits, as the program reads; never ends but by an error. Cancel-safe.
+    /// Hands on what waits, once the program has read what was before it: then there is room for more. Cancel-safe.
     ///
     /// # Errors
     /// As `add`, or a large message waits in vain.
-    pub(crate) async fn hand_on(&mut self) -> Status {
+    pub(crate) async fn hand_on(&mut self) -> Result<(), Status> {
         loop {
             let Some(next) = self.waiting.front() else { return std::future::pending().await };
             let before = self.stdin.queued_bytes();
             let large = next.len() as u64 > FREE_BYTES;
             match timeout(PATIENCE, self.stdin.room()).await {
-                Ok(()) => {
-                    if let Err(status) = self.push() {
-                        return status;
-                    }
-                }
+                Ok(()) => return self.push(),
                 Err(_elapsed) if large && self.stdin.queued_bytes() >= before => {
-                    return Status::resource_exhausted(format!(
+                    return Err(Status::resource_exhausted(format!(
                         "the program has read none of its input for {} s, and a large message waits behind it",
                         PATIENCE.as_secs()
-                    ));
+                    )));
                 }
                 Err(_elapsed) => {}
             }
@@ -153,7 +149,8 @@ mod tests {
         let mut typing = Typing::into(process.stdin());
         typing.add(input(2 * MIB)).expect("it waits");
         assert!(typing.is_full(), "a large one holds what others want");
-        assert_eq!(typing.hand_on().await.code(), tonic::Code::ResourceExhausted);
+        let given_up = typing.hand_on().await.expect_err("it waits in vain");
+        assert_eq!(given_up.code(), tonic::Code::ResourceExhausted);
         process.kill(StopCause::Request);
     }
 
