@@ -23,6 +23,15 @@ before(async () => {
 });
 after(() => agent.stop());
 
+/** A token as the published client makes them, good for so many seconds. */
+function tokenFor(seconds) {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { aud: VOLT, sub: SESSION, iat: now - 60, exp: now + seconds };
+  const encode = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const signed = `${encode({ alg: "EdDSA", typ: "JWT" })}.${encode(claims)}`;
+  return { claims, token: `${signed}.${sign(null, Buffer.from(signed), KEY.pem).toString("base64url")}` };
+}
+
 /** Calls and tells how the agent refused. */
 async function refused(volt) {
   const call = volt.run("echo", ["let in"]);
@@ -64,14 +73,40 @@ test("without a token nobody is let in, nor with one that is none", async () => 
   client.close();
 });
 
+test("a token opens this contract only: elsewhere nothing says what may be run", async () => {
+  const bytes = (buffer) => buffer;
+  const method = (path) => ({
+    path,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: bytes,
+    requestDeserialize: bytes,
+    responseSerialize: bytes,
+    responseDeserialize: bytes,
+  });
+  const Client = grpc.makeGenericClientConstructor({
+    exec: method("/exec_service.ExecService/ExecStream"),
+    terminal: method("/tdx.volt_api.volt.v1.TerminalAPI/CommandStream"),
+  });
+  const client = new Client(`localhost:${agent.port}`, grpc.credentials.createSsl(Buffer.from(selfMade(agent))));
+  const codeOf = async (name) => {
+    const metadata = new grpc.Metadata();
+    metadata.set("volt-token", tokenFor(60).token);
+    const call = client[name](metadata);
+    call.on("data", () => {});
+    call.on("error", () => {});
+    call.end();
+    return (await new Promise((resolve) => call.on("status", resolve))).code;
+  };
+  assert.equal(await codeOf("terminal"), 0);
+  assert.equal(await codeOf("exec"), UNAUTHENTICATED);
+  client.close();
+});
+
 test("a token is for the beginning of a call, which may outlast it", async () => {
   const Client = grpc.makeGenericClientConstructor(protoUtils.getBuiltInServiceDescriptors());
   const client = new Client(`localhost:${agent.port}`, grpc.credentials.createSsl(Buffer.from(selfMade(agent))));
-  const now = Math.floor(Date.now() / 1000);
-  const claims = { aud: VOLT, sub: SESSION, iat: now - 60, exp: now + 2 };
-  const encode = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
-  const signed = `${encode({ alg: "EdDSA", typ: "JWT" })}.${encode(claims)}`;
-  const token = `${signed}.${sign(null, Buffer.from(signed), KEY.pem).toString("base64url")}`;
+  const { token, claims } = tokenFor(2);
   const call = () => {
     const metadata = new grpc.Metadata();
     metadata.set("volt-token", token);
