@@ -34,7 +34,8 @@ impl Editing {
                 self.saving.metadata = None;
                 self.saving.unusable = None;
                 if self.saving.gone_at.is_none() {
-                    self.saving.gone_at = Some(version);
+                    // What was edited while we looked was edited before anybody could know.
+                    self.saving.gone_at = Some(self.document.version());
                 }
             }
             Look::Unusable(reason) => {
