@@ -44,6 +44,8 @@ pub struct Saving {
     is_working: bool,
     wants_look: bool,
     wants_write: bool,
+    /// The file was looked at, and nothing has been done since.
+    is_fresh: bool,
     /// The text that is being written, and its version and checksum; or that was, if it is not sure whether it is there.
     writing: Option<(u32, u32, Text)>,
     /// How often the file was changed by somebody else just before it was written.
@@ -85,6 +87,7 @@ impl Saving {
             is_working: false,
             wants_look: false,
             wants_write: false,
+            is_fresh: false,
             writing: None,
             rounds: 0,
             keep_at: 0,
@@ -150,7 +153,14 @@ impl Editing {
         // Whether an earlier write took place after all is known before the next one.
         let is_readable = self.saving.unusable.is_none() && self.saving.gone_at.is_none();
         let is_unsure = self.saving.wants_write && self.saving.writing.is_some() && is_readable;
-        if std::mem::take(&mut self.saving.wants_look) || is_unsure {
+        let is_gone_now = self.saving.gone_at == Some(self.document.version());
+        let is_to_be_made_again = self.saving.gone_at.is_some() && !self.saving.waiting.is_empty();
+        let is_to_be_written =
+            self.saving.unusable.is_none() && (is_to_be_made_again || (self.is_unwritten() && !is_gone_now));
+        // A file that changes all the time would be looked at for ever, and whoever waits for it to be written would, too.
+        let is_fresh = std::mem::take(&mut self.saving.is_fresh);
+        let is_due = is_fresh && self.saving.wants_write && is_to_be_written && !is_unsure;
+        if !is_due && (std::mem::take(&mut self.saving.wants_look) || is_unsure) {
             return self.start_look(ch);
         }
         if !std::mem::take(&mut self.saving.wants_write) {
@@ -159,9 +169,7 @@ impl Editing {
         if let Some(reason) = self.saving.unusable.clone() {
             return self.saving.fail_waiting(&reason);
         }
-        let is_gone_now = self.saving.gone_at == Some(self.document.version());
-        let is_to_be_made_again = self.saving.gone_at.is_some() && !self.saving.waiting.is_empty();
-        if is_to_be_made_again || (self.is_unwritten() && !is_gone_now) {
+        if is_to_be_written {
             return self.start_write(ch);
         }
         self.written();

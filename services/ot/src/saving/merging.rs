@@ -62,6 +62,7 @@ impl Editing {
                 }
             }
         }
+        self.saving.is_fresh = true;
     }
 
     /// What others have written becomes a change of the document.
