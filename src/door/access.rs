@@ -41,18 +41,17 @@ impl Denied {
 }
 
 impl Doors {
-    /// Who shows a token in these headers, or needs none.
-    pub(crate) fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Identity, Denied> {
+    /// Who shows a token in these headers, or needs none. Some clients of gRPC show it `bare`, without a scheme.
+    pub(crate) fn caller(&self, headers: &HeaderMap, peer: Peer, bare: bool) -> Result<Identity, Denied> {
         if !headers.contains_key(header::AUTHORIZATION) && peer.is_trusted() {
             return Ok(Admission::owner().identity);
         }
         let shown = only(headers, header::AUTHORIZATION).ok_or(Denied::Missing)?;
         let token = match shown.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            None if bare => shown,
             // Another scheme.
-            Some(_) => return Err(Denied::Missing),
-            // What some clients of gRPC show.
-            None => shown,
+            _ => return Err(Denied::Missing),
         };
         self.admit(self.auth.identify(token))
     }

@@ -232,7 +232,7 @@ fn who(
         Some(token) if volt && doors.auth.volt.is_some() && !headers.contains_key(header::AUTHORIZATION) => {
             doors.admit(doors.auth.identify_volt(token.to_str().unwrap_or_default()))
         }
-        _ => doors.caller(headers, caller.peer),
+        _ => doors.caller(headers, caller.peer, true),
     };
     let method = request.uri().path();
     let who = who.map_err(|denied| {

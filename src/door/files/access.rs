@@ -20,7 +20,7 @@ pub(super) fn check(
     wanted: Option<&Wanted>,
     needed: Right,
 ) -> Result<Identity, Refusal> {
-    let (who, shown) = match doors.caller(&head.headers, peer) {
+    let (who, shown) = match doors.caller(&head.headers, peer, false) {
         Ok(who) => (who, "this token"),
         // Without an end: a signed URL is only needed to begin.
         Err(Denied::Missing) if !head.headers.contains_key(header::AUTHORIZATION) => {
