@@ -1,7 +1,8 @@
 //! From a token to an [`Admission`]: who it is, what they may do, until when. Nobody has a session without one.
 //!
 //! Three kinds are known: the one shared secret, the signed tokens of Replit's own format ([`paseto`]), and JWTs
-//! ([`jwt`]). Volt's clients show one of their own ([`volt`]), in a place of its own. The log says why a token was refused; whoever showed it learns just that it was.
+//! ([`jwt`]). Volt's clients show one of their own ([`volt`]), in a place of its own. The log says why a token
+//! was refused; whoever showed it learns just that it was.
 
 pub mod jwt;
 pub mod keys;

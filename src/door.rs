@@ -1,4 +1,5 @@
-//! The listener: one port for everything, and a socket beside it. Accepts, bounds what strangers may hold, and hands requests to the doors.
+//! The listener: one port for everything, and a socket beside it. Accepts, bounds what strangers may hold, and hands
+//! requests to the doors.
 //!
 //! A stranger is a connection that has not identified itself. There may be a fixed number of them; when all places
 //! are taken, newcomers wait for a moment in the kernel's queue, and then the oldest stranger goes: who identifies

@@ -39,14 +39,14 @@ pub(crate) struct Orders<M> {
 }
 
 impl<M> Orders<M> {
-    /// Gives one; false if the call is over.
-    pub(crate) async fn give(&self, order: Order<M>) -> bool {
-        self.orders.send(order).await.is_ok()
+    /// Gives one. If the call is over, that is known by `over`.
+    pub(crate) async fn give(&self, order: Order<M>) {
+        let _ = self.orders.send(order).await;
     }
 
-    /// A word; false if the call is over.
-    pub(crate) async fn say(&self, message: M) -> bool {
-        self.give(Order::Say(message)).await
+    /// A word.
+    pub(crate) async fn say(&self, message: M) {
+        self.give(Order::Say(message)).await;
     }
 }
 
