@@ -310,7 +310,7 @@ impl Programs {
                 Ok(()) if input.offset.is_some() => *taken += fresh_bytes,
                 Ok(()) => {}
                 // Somebody else filled it. Whoever counts learns, once there is room, from where to send again.
-                Err(StdinError::Full) if input.offset.is_some() && !stdin.has_room() => {
+                Err(StdinError::Full) if input.offset.is_some() => {
                     return Ok(answer_with_room(ch, &stdin, *taken));
                 }
                 Err(error) => {

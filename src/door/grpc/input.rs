@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pid1_sdk::limits::STDIN_TOTAL_BYTES;
 use pid1_sdk::process::{Stdin, StdinError, WindowSize};
 use tokio::time::timeout;
 use tonic::Status;
@@ -91,11 +90,9 @@ impl Typing {
         while let Some(input) = self.waiting.front() {
             match self.stdin.push(input.clone()) {
                 Ok(()) | Err(StdinError::Closed) => drop(self.waiting.pop_front()),
-                Err(StdinError::Full) if !self.stdin.has_room() => return Ok(()),
-                Err(StdinError::Full) => {
-                    let mib = STDIN_TOTAL_BYTES >> 20;
-                    let text = format!("programs of this agent leave {mib} MiB of input unread together");
-                    return Err(Status::resource_exhausted(text));
+                Err(StdinError::Full) => return Ok(()),
+                Err(error @ StdinError::Crowded) => {
+                    return Err(Status::resource_exhausted(error.to_string()));
                 }
             }
         }

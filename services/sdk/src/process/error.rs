@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::error::printable;
 
-use crate::limits::MAX_MAPPED_FD;
+use crate::limits::{MAX_MAPPED_FD, STDIN_TOTAL_BYTES};
 
 /// Why a program was not started.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +216,9 @@ pub enum StdinError {
     /// `STDIN_BUFFER_BYTES` are waiting; try again when `room` resolves.
     #[error("the program does not read its input and its buffer is full")]
     Full,
+    /// `STDIN_TOTAL_BYTES` are waiting for all programs together.
+    #[error("programs of this agent leave {} MiB of input unread together", STDIN_TOTAL_BYTES >> 20)]
+    Crowded,
 }
 
 /// Why a signal was not sent.

@@ -94,8 +94,9 @@ impl Stdin {
     /// Takes all of `bytes`, or nothing.
     ///
     /// # Errors
-    /// `Full` if more than `STDIN_BUFFER_BYTES` would wait (a larger message is taken if nothing else waits), or more
-    /// than `STDIN_TOTAL_BYTES` for all programs together; `Closed` after `close`, or once the program no longer reads.
+    /// `Full` if more than `STDIN_BUFFER_BYTES` would wait (a larger message is taken if nothing else waits); `Crowded` if
+    /// more than `STDIN_TOTAL_BYTES` would for all programs together; `Closed` after `close`, or once the program no longer
+    /// reads.
     pub fn push(&self, mut bytes: Bytes) -> Result<(), StdinError> {
         let mut state = lock(&self.shared.state);
         let Some(target) = state.target.clone().filter(|_| !state.closing) else {
@@ -105,10 +106,11 @@ impl Stdin {
             return Ok(());
         }
         self.interrupt(&mut state, &mut bytes);
-        let total = state.total.load(Ordering::Relaxed) + bytes.len();
-        if (state.queued > 0 && state.queued + bytes.len() > STDIN_BUFFER_BYTES) || total > STDIN_TOTAL_BYTES
-        {
+        if state.queued > 0 && state.queued + bytes.len() > STDIN_BUFFER_BYTES {
             return Err(StdinError::Full);
+        }
+        if state.total.load(Ordering::Relaxed) + bytes.len() > STDIN_TOTAL_BYTES {
+            return Err(StdinError::Crowded);
         }
         let length = bytes.len() as u64;
         let within_line = !matches!(bytes.last(), Some(b'\n' | b'\r'));
