@@ -264,9 +264,6 @@ impl Inner {
         for log in self.logs() {
             log.leader_exited();
         }
-        if self.terminal.is_none() {
-            self.stdin.abandon_if_unread();
-        }
     }
 }
 

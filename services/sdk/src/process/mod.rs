@@ -47,7 +47,7 @@ pub use log::OutputLog;
 pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
 pub use signal::{Ignored, SignalNumber};
-pub use spec::{Io, Keep, ProcessId, Spec, Stream, WindowSize};
+pub use spec::{Discard, Io, Keep, ProcessId, Spec, Stream, WindowSize};
 pub(crate) use spill::nameless_file;
 pub use stdin::Stdin;
 pub use table::ProcessTable;

@@ -22,6 +22,8 @@ pub struct Spec {
     pub io: Io,
     /// Further descriptors, each with the number the program finds it at (3 to `MAX_MAPPED_FD`). Closed here after the start.
     pub fds: Vec<(OwnedFd, RawFd)>,
+    /// What of its output nobody wants.
+    pub discard: Discard,
     /// How much output is remembered.
     pub keep: Keep,
     /// A word for lists, such as the name of a shell; not interpreted.
@@ -44,6 +46,7 @@ impl Spec {
             cwd: PathBuf::from("/"),
             io: Io::Pipes { split_stderr: false },
             fds: Vec::new(),
+            discard: Discard::default(),
             keep: Keep::Tail,
             label: None,
             term_first: false,
@@ -63,6 +66,16 @@ pub enum Io {
         /// Whether stderr is a stream of its own; otherwise it shares the pipe of stdout.
         split_stderr: bool,
     },
+}
+
+/// Output that goes to /dev/null: nothing of it is read or kept, and its log is empty and at its end from the start. On a
+/// terminal nothing is discarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discard {
+    /// Standard output, and with it stderr where that is not split off.
+    pub stdout: bool,
+    /// Standard error, also where it would share the pipe of stdout.
+    pub stderr: bool,
 }
 
 /// How much output is remembered.

@@ -221,8 +221,8 @@ impl Stdin {
     }
 
     /// Closes a pipe that nobody is left to read, so that an exited program that is still listed costs no descriptor.
-    /// A background child of it may still read; and a program that is just being started has a copy of all pipes for a
-    /// moment, so this is asked at the exit and again at the end of the output.
+    /// A background child of it may still read, so this is asked at the exit and again at the end of the output; at the
+    /// exit under the table's lock, because a program that is just being started has a copy of all pipes for a moment.
     pub(super) fn abandon_if_unread(&self) {
         let target = lock(&self.shared.state).target.clone();
         if target.is_some_and(|target| has_no_reader(&target)) {

@@ -27,7 +27,7 @@ use super::pump::Pump;
 use super::record::{Lost, Record};
 use super::signal::SignalNumber;
 use super::spawn::{self, Order};
-use super::spec::{Keep, ProcessId, Spec};
+use super::spec::{Io, Keep, ProcessId, Spec};
 use super::start::Prepared;
 use super::stdin::Stdin;
 use super::{launch, reap, stop};
@@ -123,12 +123,12 @@ impl ProcessTable {
     pub fn start(&self, spec: Spec) -> Result<Process, StartError> {
         let table = &self.shared;
         let prepared = launch::through(table.config.launcher.as_deref(), &spec, Prepared::new(&spec)?)?;
-        let plumbing = plumbing::open(spec.io)?;
+        let plumbing = plumbing::open(spec.io, spec.discard)?;
         let ours = plumbing.ours;
         let log = || OutputLog::new(spec.keep.into(), table.folder.clone(), table.runtimes.clone());
         let stdin =
             Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.stdin_bytes.clone());
-        let stderr = ours.stderr.as_ref().map(|_| log());
+        let stderr = (spec.io == Io::Pipes { split_stderr: true }).then(log);
         let mut inner = Inner {
             id: ProcessId(0),
             leader: Identity { pid: 0, start: 0 },
@@ -181,13 +181,15 @@ impl ProcessTable {
             let process = Process { inner: Arc::new(inner) };
             let pidfd = Arc::new(pidfd);
             state.insert(process.clone(), pidfd.clone());
+            // Who looks at its exit whether anybody reads its input must not find us.
+            drop(plumbing.child);
             // Under the lock, so that the record has the start before the end.
             if let Some(record) = &table.record {
                 record.started(process.id(), leader, process.kinship());
             }
             (process, pidfd)
         };
-        table.pump(&process, ours.stdout, ours.stderr);
+        table.pump(&process, [ours.stdout, ours.stderr]);
         table.runtimes.spawn(reap::watch(self.clone(), process.pid(), pidfd));
         Ok(process)
     }
@@ -242,23 +244,23 @@ impl ProcessTable {
 }
 
 impl Table {
-    fn pump(&self, process: &Process, stdout: Arc<OwnedFd>, stderr: Option<Arc<OwnedFd>>) {
+    /// `sources` are where stdout and stderr come from, if they are not discarded.
+    fn pump(&self, process: &Process, sources: [Option<Arc<OwnedFd>>; 2]) {
         let inner = &process.inner;
-        let terminal = inner.terminal.clone();
-        let launch = |source, log: &OutputLog, terminal| {
+        for (log, source) in inner.logs().zip(sources) {
+            let Some(source) = source else {
+                log.end();
+                continue;
+            };
             Pump::new(
                 source,
                 log.clone(),
-                terminal,
+                inner.terminal.clone(),
                 inner.stdin.clone(),
                 self.big_pipes.clone(),
                 self.runtimes.clone(),
             )
             .launch();
-        };
-        launch(stdout, &inner.stdout, terminal);
-        if let (Some(source), Some(log)) = (stderr, &inner.stderr) {
-            launch(source, log, None);
         }
     }
 
@@ -363,6 +365,9 @@ impl State {
     fn end(&mut self, pid: i32, status: reap::Status, exited_kept: usize) -> Option<Ended> {
         let process = self.live.remove(&pid)?.process;
         let exit = status.exit(process.inner.stop_cause.get().copied());
+        if !process.terminal() {
+            process.inner.stdin.abandon_if_unread();
+        }
         // A log with a file is kept by its holders only: nobody may ever ask for its gigabyte again.
         if process.inner.kept_in_memory {
             self.recent.push_back(process.clone());

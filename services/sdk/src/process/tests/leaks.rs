@@ -1,6 +1,6 @@
 //! Runs in a process of its own, because other tests open descriptors meanwhile.
 
-use super::super::StopCause;
+use super::super::{Discard, StopCause};
 use super::*;
 
 fn descriptors() -> usize {
@@ -36,6 +36,10 @@ async fn nothing_is_left_open_and_no_task_runs_on() {
             let cat = table.start(split).unwrap();
             cat.stdin().push(vec![0; 3 << 20].into()).unwrap();
             assert!(table.start(spec(&["nothing-here"])).is_err());
+            let both = Discard { stdout: true, stderr: true };
+            let silent = table.start(Spec { discard: both, ..spec(&["true"]) }).unwrap();
+            soon("exit", silent.exited()).await;
+            assert!(silent.stdin().closed(), "an exited program costs no descriptor");
             if round % 2 == 0 {
                 let mut reader = process.stdout().reader(0, Hold::Back);
                 reader.next(10).await;

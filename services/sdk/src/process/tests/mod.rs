@@ -1,6 +1,7 @@
 //! The engine against real programs. Each test has a table of its own; nothing waits for a fixed time.
 #![expect(clippy::disallowed_methods, reason = "tests wait and run helpers as they like")]
 
+mod discard;
 mod launch;
 mod leaks;
 mod output;
