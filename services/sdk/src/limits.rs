@@ -62,10 +62,12 @@ pub const BATCH_BYTES: usize = 128 << 10;
 
 // --- slow members of a terminal ---------------------------------------------------------------------------------
 
-/// How long a terminal waits in one go for a member whose outbox is full.
+/// How long a terminal waits in one go for a member whose outbox is full, and a log for a reader that would otherwise have
+/// to read the file.
 pub const LAGGARD_PATIENCE: Duration = Duration::from_millis(250);
 
-/// A member whose socket took less than this in that time is skipped, if another keeps up.
+/// A member whose socket took less than this in that time is skipped, if another keeps up; a reader that did is waited for
+/// no more.
 pub const LAGGARD_BYTES: u64 = 256 << 10;
 
 // --- channels ---------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 //! The output of one stream with absolute byte offsets: the pump appends, every consumer reads the same log.
 //!
-//! A holding reader holds the program back: the pump does not read while the slowest of them lags by a window, so such a
-//! reader never meets a gap. Without one the pump runs on and the oldest goes. What it deliberately does not do: decode,
-//! parse or count lines before somebody asks; touch the file under its lock.
+//! A holding reader holds the program back: the pump does not read while one of them lags by a window, or by all that can
+//! be kept, so such a reader never meets a gap. Without one the pump runs on and the oldest goes. What it deliberately does
+//! not do: decode, parse or count lines before somebody asks; touch the file under its lock.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -31,7 +32,7 @@ pub(super) struct Shared {
     pub(super) news: Notify,
     /// Wakes the pump: room, exit of the leader, hang-up.
     pub(super) pump: Notify,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     folder: Option<Arc<Path>>,
     pub(super) runtimes: Runtimes,
     busy: AtomicBool,
@@ -65,6 +66,9 @@ pub(super) enum Turn {
     Read { leader_exited: bool, closing: bool },
     /// A holding reader lags: wait for `Shared::pump`.
     Wait,
+    /// A reader is about to take what would soon be in the file only: wait for `Shared::pump`, but not longer than this, and
+    /// call `lingered`.
+    Linger(Duration),
     /// Take what is there at once, then close.
     HangUp,
 }
@@ -88,10 +92,7 @@ impl OutputLog {
     /// Attaches a reader at byte `from`. If that is no longer kept, its first item is a `Gap`; if it is not yet written,
     /// it waits. Dropping the reader detaches it.
     pub fn reader(&self, from: u64, hold: Hold) -> LogReader {
-        let slot = match hold {
-            Hold::Back => Some(lock(&self.shared.state).hold(from)),
-            Hold::Not => None,
-        };
+        let slot = lock(&self.shared.state).holders.add(from, hold);
         LogReader::new(self.shared.clone(), Cursor::new(from), slot)
     }
 
@@ -134,14 +135,22 @@ impl OutputLog {
     }
 
     pub(super) fn turn(&self) -> Turn {
-        let state = lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
+        let standing = state.standing(self.shared.bounds);
         if state.hung_up {
             Turn::HangUp
-        } else if state.lag() >= self.shared.bounds.memory {
+        } else if state.holders.stop(standing) {
             Turn::Wait
+        } else if let Some(patience) = state.holders.patience(standing) {
+            Turn::Linger(patience)
         } else {
             Turn::Read { leader_exited: state.leader_exited, closing: state.closing }
         }
+    }
+
+    /// The pump has waited for `time` as `Turn::Linger` says.
+    pub(super) fn lingered(&self, time: Duration) {
+        lock(&self.shared.state).holders.lingered(time);
     }
 
     /// Adds what is in `buffer` and empties it; true if `spill` is to be called before more is added.
@@ -153,7 +162,7 @@ impl OutputLog {
         let mut state = lock(&self.shared.state);
         state.memory.append(buffer);
         let spill = if state.no_file {
-            let keep = state.memory.end().saturating_sub(bounds.memory).min(state.slowest());
+            let keep = state.memory.end().saturating_sub(bounds.memory).min(state.holders.slowest());
             state.memory.drop_before(keep);
             false
         } else {
@@ -188,10 +197,10 @@ impl OutputLog {
                         ring.capacity = capacity;
                     }
                 }
-                Written::Full(_) => return state.forget_file(),
+                Written::Full(_) => return state.give_up_file(),
                 Written::Failed(error) => {
                     tracing::warn!(%error, "output can no longer be kept in a file");
-                    return state.forget_file();
+                    return state.give_up_file();
                 }
             }
         }
@@ -209,19 +218,20 @@ impl OutputLog {
                 Ok(ring) => state.ring = Some(ring),
                 Err(error) => {
                     tracing::warn!(%error, "output cannot be kept in a file");
-                    state.forget_file();
+                    state.give_up_file();
                     return None;
                 }
             }
         }
         let mut state = lock(&self.shared.state);
-        let slowest = state.slowest();
+        let slowest = state.holders.slowest();
         let (offset, blocks) = state.memory.oldest(self.shared.bounds.batch);
         let end = offset + blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         let ring = state.ring.as_mut()?;
         let start = end.saturating_sub(ring.capacity);
         if start > ring.start && start > slowest {
-            // A holding reader is about to read it. The lag makes the pump wait, so memory does not grow.
+            // A holding reader needs it. It lags by more than the file and the window, so the pump waits for it, and memory
+            // does not grow.
             return None;
         }
         ring.start = ring.start.max(start);
@@ -272,12 +282,6 @@ impl OutputLog {
     pub fn hang_up(&self) {
         lock(&self.shared.state).hung_up = true;
         self.shared.pump.notify_one();
-    }
-}
-
-impl Shared {
-    pub(super) fn window(&self) -> u64 {
-        self.bounds.memory
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! What it deliberately does not do: wake anybody, or touch the file.
 
+use super::holders::{Holders, Slot, Standing};
+use super::log::Bounds;
 use super::memory::Memory;
-use super::reader::{Cursor, Item, Slot};
+use super::reader::{Cursor, Item};
 use super::spill::Ring;
 use crate::limits::SPILL_READ_BYTES;
 
@@ -11,10 +13,9 @@ use crate::limits::SPILL_READ_BYTES;
 pub(super) struct State {
     pub(super) memory: Memory,
     pub(super) ring: Option<Ring>,
-    /// The file failed or there is none to be had: the log lives in memory only.
+    /// The file failed or there is none to be had: what comes lives in memory only.
     pub(super) no_file: bool,
-    holding: Vec<(Slot, u64)>,
-    next_slot: u64,
+    pub(super) holders: Holders,
     pub(super) leader_exited: bool,
     pub(super) settled: Option<u64>,
     pub(super) ended: bool,
@@ -41,34 +42,42 @@ impl State {
         }
     }
 
-    pub(super) fn slowest(&self) -> u64 {
-        self.holding.iter().map(|(_, at)| *at).min().unwrap_or(u64::MAX)
+    pub(super) fn standing(&self, bounds: Bounds) -> Standing {
+        let file_room = match &self.ring {
+            _ if self.no_file => 0,
+            Some(ring) => ring.capacity,
+            None => bounds.file,
+        };
+        let (end, memory_start) = (self.memory.end(), self.memory.start());
+        Standing { end, memory_start, window: bounds.memory, file_room }
     }
 
-    pub(super) fn lag(&self) -> u64 {
-        self.memory.end().saturating_sub(self.slowest())
-    }
-
-    pub(super) fn hold(&mut self, at: u64) -> Slot {
-        let slot = Slot(self.next_slot);
-        self.next_slot += 1;
-        self.holding.push((slot, at));
-        slot
+    /// Whether the pump waits for a reader, and whether it does for a while: it looks again when either changes.
+    pub(super) fn waits(&self, bounds: Bounds) -> (bool, bool) {
+        let standing = self.standing(bounds);
+        (self.holders.stop(standing), self.holders.linger(standing))
     }
 
     pub(super) fn release(&mut self, slot: Slot) {
-        self.holding.retain(|(other, _)| *other != slot);
+        self.holders.remove(slot);
+        self.close_unneeded();
     }
 
     pub(super) fn advance(&mut self, slot: Slot, at: u64) {
-        if let Some((_, position)) = self.holding.iter_mut().find(|(other, _)| *other == slot) {
-            *position = at;
-        }
+        self.holders.advance(slot, at);
+        self.close_unneeded();
     }
 
-    pub(super) fn forget_file(&mut self) {
-        self.ring = None;
+    /// Nothing more goes into the file. What is in it goes when no holding reader needs it any more.
+    pub(super) fn give_up_file(&mut self) {
         self.no_file = true;
+        self.close_unneeded();
+    }
+
+    fn close_unneeded(&mut self) {
+        if self.no_file && self.ring.as_ref().is_some_and(|ring| ring.end <= self.holders.slowest()) {
+            self.ring = None;
+        }
     }
 
     /// Whether `from` is still in the file a reader has just read it from.

@@ -15,6 +15,7 @@ mod error;
 mod exit;
 mod handle;
 pub mod heir;
+mod holders;
 pub mod launch;
 mod log;
 mod log_state;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::log::{OutputLog, Turn};
 use super::rate::Rate;
@@ -115,6 +115,14 @@ impl Pump {
                 Turn::Wait => {
                     self.buffer = Vec::new();
                     log.shared.pump.notified().await;
+                    continue;
+                }
+                Turn::Linger(patience) => {
+                    self.buffer = Vec::new();
+                    let since = Instant::now();
+                    // Either way the next turn is what counts.
+                    let _ = timeout(patience, log.shared.pump.notified()).await;
+                    log.lingered(since.elapsed());
                     continue;
                 }
                 Turn::HangUp => {

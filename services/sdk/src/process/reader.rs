@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::holders::Slot;
 use super::lock;
 use super::log::Shared;
 use super::log_state::Look;
@@ -16,6 +17,10 @@ use super::log_state::Look;
 pub enum Hold {
     /// The program waits when this reader lags by a window; the reader never meets a gap after its first item.
     Back,
+    /// The program waits only when the next byte would cost one that this reader has not read: when that lags by all that
+    /// the log can keep, or by a window if there is no file (any more). The reader never meets a gap after its first item.
+    /// As long as it reads fast enough from memory, the program is slowed down to its pace rather than get ahead of it.
+    WhenFull,
     /// The program runs on; a reader that lags too far gets a `Gap`.
     Not,
 }
@@ -43,10 +48,6 @@ pub enum Item {
     /// The stream is at its end; comes again if asked again.
     End,
 }
-
-/// Identifies a holding reader within its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(pub(super) u64);
 
 /// A place in the stream.
 #[derive(Clone, Copy)]
@@ -134,11 +135,11 @@ impl LogReader {
 
     fn look(&mut self, max_bytes: usize) -> Look {
         let mut state = lock(&self.log.state);
-        let waits = state.lag() >= self.log.window();
+        let waits = state.waits(self.log.bounds);
         let look = state.look(&mut self.cursor, max_bytes);
         if let Some(slot) = self.slot {
             state.advance(slot, self.cursor.at);
-            if waits && state.lag() < self.log.window() {
+            if state.waits(self.log.bounds) != waits {
                 self.log.pump.notify_one();
             }
         }

@@ -95,6 +95,16 @@ impl Ring {
     }
 }
 
+#[cfg(test)]
+impl Ring {
+    /// From now on nothing can be written.
+    pub(super) fn fail_writes(&mut self) {
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        self.file = Arc::new(File::open(path).expect("our own file opens again"));
+    }
+}
+
 fn full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

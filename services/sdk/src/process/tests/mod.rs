@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests wait and run helpers as they like")]
 
 mod discard;
+mod full;
 mod launch;
 mod leaks;
 mod output;

@@ -7,7 +7,7 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds { memory: 64 << 10, file: 256 << 10, batch: 16 << 10 };
 
-fn pattern(from: u64, length: usize) -> Vec<u8> {
+pub(super) fn pattern(from: u64, length: usize) -> Vec<u8> {
     (from..from + length as u64).map(|at| (at % 251) as u8).collect()
 }
 
