@@ -45,6 +45,10 @@ pub const REPLAY_FILE_BYTES: u64 = 1024 * MIB as u64;
 /// beside the copy. Memory of a replay log is at most its bound, this and one read.
 pub const SPILL_BATCH_BYTES: usize = MIB;
 
+/// Output of an ended log that stays in memory when the log is put away: a file for less, with its descriptor, would cost the
+/// kernel as much as it saves.
+pub const SHELVED_BYTES: u64 = 4 * KIB as u64;
+
 /// Largest piece read back from the file in one go; the same as a busy pipe's read.
 pub const SPILL_READ_BYTES: usize = 256 * KIB;
 

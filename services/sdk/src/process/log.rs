@@ -107,7 +107,7 @@ impl OutputLog {
     }
 
     /// The last `lines` lines (and an unfinished one behind them) or `max_bytes` bytes below offset `until`, whichever is less, with the offset of the
-    /// first byte; of what is in memory only. The cut is right behind a line feed, unless the log is whole or has no line
+    /// first byte; of what is in memory only, where `shelve` leaves little. The cut is right behind a line feed, unless the log is whole or has no line
     /// feed in reach.
     pub fn tail(&self, until: u64, lines: usize, max_bytes: usize) -> (u64, Bytes) {
         let state = lock(&self.shared.state);
@@ -173,7 +173,7 @@ impl OutputLog {
         spill
     }
 
-    /// Moves the oldest bytes from memory to the file. Called by the pump only, which adds nothing meanwhile.
+    /// Moves the oldest bytes from memory to the file. Called by the pump, or after its end: nothing is added meanwhile.
     pub(super) async fn spill(&self) {
         loop {
             let Some((ring, offset, blocks)) = self.next_batch().await else {
@@ -208,13 +208,22 @@ impl OutputLog {
 
     /// The next bytes for the file, after giving up what they will overwrite.
     async fn next_batch(&self) -> Option<(Ring, u64, Vec<Bytes>)> {
-        if lock(&self.shared.state).ring.is_none() {
+        let (no_file, no_ring) = {
+            let state = lock(&self.shared.state);
+            (state.no_file, state.ring.is_none())
+        };
+        if no_file {
+            return None;
+        }
+        if no_ring {
             let folder = self.shared.folder.clone()?;
             let capacity = self.shared.bounds.file;
             let work = self.shared.runtimes.spawn_blocking(move || Ring::create(&folder, capacity));
             let created = work.await.unwrap_or_else(|error| Err(error.into()));
             let mut state = lock(&self.shared.state);
             match created {
+                // All was given up meanwhile.
+                Ok(_) if state.no_file => return None,
                 Ok(ring) => state.ring = Some(ring),
                 Err(error) => {
                     tracing::warn!(%error, "output cannot be kept in a file");
@@ -224,7 +233,8 @@ impl OutputLog {
             }
         }
         let mut state = lock(&self.shared.state);
-        let slowest = state.holders.slowest();
+        // A log at its end has no need to give up anything: nothing comes.
+        let slowest = if state.ended { 0 } else { state.holders.slowest() };
         let (offset, blocks) = state.memory.oldest(self.shared.bounds.batch);
         let end = offset + blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         let ring = state.ring.as_mut()?;
@@ -252,6 +262,7 @@ impl OutputLog {
     pub(super) fn end(&self) {
         let mut state = lock(&self.shared.state);
         state.ended = true;
+        state.memory.shrink();
         if state.leader_exited && state.settled.is_none() {
             state.settled = Some(state.memory.end());
         }

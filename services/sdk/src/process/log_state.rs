@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) ended: bool,
     pub(super) hung_up: bool,
     pub(super) closing: bool,
+    /// It was put away, as far as that goes.
+    pub(super) shelved: bool,
 }
 
 /// What a reader finds.
@@ -68,14 +70,16 @@ impl State {
         self.close_unneeded();
     }
 
-    /// Nothing more goes into the file. What is in it goes when no holding reader needs it any more.
+    /// Nothing more goes into the file. What is in it goes when no holding reader needs it any more; if nothing follows in
+    /// memory that would have to go before it, it stays.
     pub(super) fn give_up_file(&mut self) {
         self.no_file = true;
         self.close_unneeded();
     }
 
     fn close_unneeded(&mut self) {
-        if self.no_file && self.ring.as_ref().is_some_and(|ring| ring.end <= self.holders.slowest()) {
+        let slowest = if self.ended { 0 } else { self.holders.slowest() };
+        if self.no_file && self.ring.as_ref().is_some_and(|ring| ring.end <= slowest.max(ring.start)) {
             self.ring = None;
         }
     }

@@ -72,13 +72,20 @@ impl Memory {
         self.closed.push_back(Block { offset, bytes });
     }
 
-    fn close_block(&mut self) {
+    /// What comes next begins a block of its own.
+    pub(super) fn close_block(&mut self) {
         if self.open.is_empty() {
             return;
         }
         let offset = self.open_start();
         let bytes = Bytes::from(mem::take(&mut self.open));
         self.closed.push_back(Block { offset, bytes });
+    }
+
+    /// What is allocated for small pieces.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.open.capacity()
     }
 
     /// At most `max` bytes from `from`, which must be within `start()..end()`; at least one, from one block.
@@ -96,6 +103,17 @@ impl Memory {
                 Bytes::copy_from_slice(&self.open[at..to])
             }
         }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self { end: self.end, ..Self::default() };
+    }
+
+    /// Gives back what was allocated for bytes that will not come.
+    pub(super) fn shrink(&mut self) {
+        self.open.shrink_to_fit();
+        self.closed.shrink_to_fit();
     }
 
     /// Forgets whole blocks that end at or before `offset`.

@@ -1,7 +1,7 @@
 //! The one way to run a program: with a terminal or with pipes, its input and output with offsets, its exit status.
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
-//! `log` with `pump` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
+//! `log` with `pump` and `shelf` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
 //! agent left behind), `account` with `launch` (running as somebody else); `heir` is for an init without an agent. `spawn`
 //! is the only file with `unsafe`.
 //!
@@ -29,6 +29,7 @@ mod reader;
 mod reap;
 pub mod record;
 mod search;
+mod shelf;
 mod signal;
 mod spawn;
 mod spec;
@@ -47,6 +48,7 @@ pub use handle::Process;
 pub use log::OutputLog;
 pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
+pub use shelf::Kept;
 pub use signal::{Ignored, SignalNumber};
 pub use spec::{Discard, Io, Keep, ProcessId, Spec, Stream, WindowSize};
 pub(crate) use spill::nameless_file;

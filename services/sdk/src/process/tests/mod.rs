@@ -8,6 +8,7 @@ mod leaks;
 mod output;
 mod pressure;
 mod replay;
+mod shelf;
 mod start;
 mod status;
 mod stdin;

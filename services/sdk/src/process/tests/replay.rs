@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::super::log::Bounds;
 use super::*;
 
-const BOUNDS: Bounds = Bounds { memory: 64 << 10, file: 256 << 10, batch: 16 << 10 };
+pub(super) const BOUNDS: Bounds = Bounds { memory: 64 << 10, file: 256 << 10, batch: 16 << 10 };
 
 pub(super) fn pattern(from: u64, length: usize) -> Vec<u8> {
     (from..from + length as u64).map(|at| (at % 251) as u8).collect()
 }
 
-async fn fill(log: &OutputLog, from: u64, to: u64) {
+pub(super) async fn fill(log: &OutputLog, from: u64, to: u64) {
     let mut at = from;
     while at < to {
         let length = usize::try_from(to - at).unwrap().min(10_000);
@@ -22,7 +22,7 @@ async fn fill(log: &OutputLog, from: u64, to: u64) {
     }
 }
 
-async fn check(log: &OutputLog, from: u64, to: u64) -> Option<(u64, u64)> {
+pub(super) async fn check(log: &OutputLog, from: u64, to: u64) -> Option<(u64, u64)> {
     let mut reader = log.reader(from, Hold::Not);
     let mut gap = None;
     while reader.offset() < to {
