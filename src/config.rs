@@ -19,6 +19,7 @@ use pid1_sdk::workspace::HIDDEN;
 use crate::agent::state::{default_dir, real_path};
 use crate::auth::{Auth, Secret};
 use crate::door::{DoorConfig, Guard, NetworkMode};
+use crate::secrets::Secrets;
 use access::AccessArgs;
 pub(crate) use tls::Certificate;
 use tls::TlsArgs;
@@ -55,6 +56,11 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     terminal_commands: Vec<String>,
+
+    /// A file of variables that TaskCommandRouter's clients name: TOML, a table for each name, read again whenever one is
+    /// asked for
+    #[arg(long, env = "PID1_SECRETS", value_name = "FILE")]
+    secrets: Option<PathBuf>,
 
     /// Where the agent keeps what must outlive it [default: /var/lib/pid1 for root, else below your state folder]
     #[arg(long, env = "PID1_STATE_DIR", value_name = "DIR")]
@@ -274,6 +280,8 @@ impl Config {
                 root.display()
             );
         }
+        let secrets = args.secrets.map(std::path::absolute).transpose().context("cannot use --secrets")?;
+        let secrets = Secrets::of(secrets).context("cannot use --secrets")?;
         let hidden = |name: &OsString| {
             name.to_str()
                 .is_some_and(|name| name.starts_with("PID1_") || args.secret_env.iter().any(|s| s == name))
@@ -308,6 +316,7 @@ impl Config {
                 moved_to: args.moved_to,
                 cleartext,
                 terminal_commands: named(args.terminal_commands),
+                secrets,
             },
         })
     }

@@ -19,6 +19,7 @@ mod line;
 mod listener;
 mod network;
 mod strangers;
+mod task_command_router;
 mod terminal;
 pub mod tls;
 mod websocket;
@@ -37,6 +38,7 @@ use tracing::warn;
 use crate::auth::Auth;
 use crate::init::sys;
 use crate::router::Router;
+use crate::secrets::Secrets;
 use crate::sessions::Sessions;
 pub(crate) use connection::Caller;
 use files::Turns;
@@ -86,6 +88,8 @@ pub struct DoorConfig {
     pub moved_to: Option<String>,
     /// What TerminalAPI runs: names as clients say them, those with a `*` at the end as beginnings. Empty for all.
     pub terminal_commands: Vec<String>,
+    /// Variables that TaskCommandRouter's clients name.
+    pub(crate) secrets: Secrets,
 }
 
 /// Everything behind the listener, shared by all connections.

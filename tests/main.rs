@@ -19,6 +19,7 @@ mod contract;
 mod corpus;
 mod end;
 mod exec;
+mod execs;
 mod fields;
 mod files;
 mod grpc;

@@ -12,6 +12,7 @@ mod proc_fs;
 mod proxy;
 mod raw;
 mod rng;
+pub mod router;
 mod screen;
 
 use std::time::{Duration, Instant};

@@ -37,10 +37,12 @@ use super::budget::Budget;
 use super::exec_service::ExecDoor;
 use super::held::hold;
 use super::http::Answer;
+use super::task_command_router::RouterDoor;
 use super::terminal::TerminalDoor;
 use super::{Caller, DoorConfig, Doors};
 use crate::proto;
 use crate::proto::exec_service::exec_service_server::ExecServiceServer;
+use crate::proto::modal::task_command_router::task_command_router_server::TaskCommandRouterServer;
 use crate::proto::volt::terminal_api_server::TerminalApiServer;
 use crate::router::Router;
 use crate::sessions::Sessions;
@@ -109,6 +111,7 @@ impl Grpc {
         let engine = router.engine();
         let health = HealthReporter::new();
         let exec = ExecDoor::new(engine.clone(), sessions.instances().clone());
+        let modal = RouterDoor::new(engine.clone(), config.secrets.clone());
         let terminal = TerminalDoor::new(engine.clone(), config.terminal_commands.clone());
         let health_service = HealthService::from_health_reporter(health.clone());
         let reflection = || {
@@ -122,6 +125,10 @@ impl Grpc {
         let programs = |volt| Access::Needs { right: Right::Write, volt };
         let entries = vec![
             Entry::of(ExecServiceServer::new(exec).max_decoding_message_size(MESSAGE_BYTES), programs(false)),
+            Entry::of(
+                TaskCommandRouterServer::new(modal).max_decoding_message_size(MESSAGE_BYTES),
+                programs(false),
+            ),
             Entry::of(
                 TerminalApiServer::new(terminal).max_decoding_message_size(MESSAGE_BYTES),
                 programs(true),
@@ -179,6 +186,9 @@ pub(super) async fn answer(doors: &Arc<Doors>, mut request: Request<Incoming>, c
                 Err(status) => return refuse(status),
             };
             caller.place.identified();
+            if let Some(why) = proto::not_offered(request.uri().path()) {
+                return refuse(Status::unimplemented(why));
+            }
             request.extensions_mut().insert(Arc::new(who));
             let budget = Budget::of(doors.incoming_budget.clone());
             let metered = request.map(|body| Body::new(Metered::new(body, budget, MESSAGE_BYTES)));

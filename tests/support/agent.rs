@@ -327,6 +327,11 @@ impl Agent {
         proc_fs::peak_rss_bytes(self.pid())
     }
 
+    /// What it keeps in files that have no name.
+    pub fn nameless_bytes(&self) -> u64 {
+        proc_fs::nameless_bytes(self.pid())
+    }
+
     pub fn descriptors(&self) -> usize {
         proc_fs::descriptors(self.pid())
     }

@@ -71,6 +71,15 @@ pub fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
+/// What is in its files that have no name.
+pub fn nameless_bytes(pid: i32) -> u64 {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let nameless = open.flatten().map(|entry| entry.path()).filter(|path| {
+        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().ends_with("(deleted)"))
+    });
+    nameless.filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum()
+}
+
 /// What it has written so far, to anything.
 pub fn wrote_bytes(pid: i32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
