@@ -16,13 +16,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::codegen::BoxStream;
+use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::TOKEN;
 
 /// As large as the agent's pieces of output at most.
-const PIECE_BYTES: usize = 64 << 10;
+pub const PIECE_BYTES: usize = 64 << 10;
 
 /// What both sides let the other send ahead, as SDKs set it for transfers.
 const WINDOW_BYTES: u32 = 4 << 20;
@@ -45,12 +46,7 @@ pub struct Came {
 impl Calls {
     /// Connects.
     pub fn to(address: SocketAddr) -> Result<Calls> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .tcp_nodelay(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(4 * WINDOW_BYTES);
-        let channel = runtime.block_on(endpoint.connect())?;
+        let (runtime, channel) = connect(address)?;
         Ok(Calls { runtime, client: ExecServiceClient::new(channel) })
     }
 
@@ -95,12 +91,12 @@ impl Calls {
     pub fn share(&mut self, args: &[&str], calls: usize, bytes: u64) -> Result<(u64, f64)> {
         let client = self.client.clone();
         self.runtime.block_on(async move {
-            let (count, mut counted) = mpsc::channel(64);
             let mut open = Vec::new();
+            let mut shares = Shares::of(calls, bytes);
             for at in 0..calls {
                 let (keep, mut answers) = call(client.clone(), start(args)).await?;
                 open.push(keep);
-                let count = count.clone();
+                let count = shares.count.clone();
                 #[expect(clippy::disallowed_methods, reason = "this runtime is the bench's own")]
                 tokio::spawn(async move {
                     while let Some(Ok(message)) = answers.next().await {
@@ -112,14 +108,47 @@ impl Calls {
                     }
                 });
             }
-            let mut came = vec![0; calls];
-            while came.iter().any(|&had| had < bytes) {
-                let (at, more) = counted.recv().await.context("all calls go on")?;
-                came[at] += more;
-            }
-            let mean = came.iter().sum::<u64>() as f64 / calls as f64;
-            Ok((came.into_iter().min().unwrap_or_default(), mean))
+            shares.until_each_has_its().await
         })
+    }
+}
+
+/// Connects, on a thread of its own.
+pub fn connect(address: SocketAddr) -> Result<(Runtime, Channel)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(4 * WINDOW_BYTES);
+    let channel = runtime.block_on(endpoint.connect())?;
+    Ok((runtime, channel))
+}
+
+/// How many bytes each of many calls has had.
+pub struct Shares {
+    /// Where each call, by its number, says what came.
+    pub count: mpsc::Sender<(usize, u64)>,
+    counted: mpsc::Receiver<(usize, u64)>,
+    calls: usize,
+    bytes: u64,
+}
+
+impl Shares {
+    /// Of `calls` that are to have `bytes` each.
+    pub fn of(calls: usize, bytes: u64) -> Shares {
+        let (count, counted) = mpsc::channel(64);
+        Shares { count, counted, calls, bytes }
+    }
+
+    /// What the slowest had when each had its bytes, and all on the average.
+    pub async fn until_each_has_its(&mut self) -> Result<(u64, f64)> {
+        let mut came = vec![0; self.calls];
+        while came.iter().any(|&had| had < self.bytes) {
+            let (at, more) = self.counted.recv().await.context("all calls go on")?;
+            came[at] += more;
+        }
+        let mean = came.iter().sum::<u64>() as f64 / self.calls as f64;
+        Ok((came.into_iter().min().unwrap_or_default(), mean))
     }
 }
 
@@ -181,8 +210,13 @@ fn output(bytes: usize) -> impl Stream<Item = Result<ExecMessage, Status>> {
     )
 }
 
-/// Serves on any port, which is told, for as long as this process lives.
+/// The bare server, on any port, which is told.
 pub fn serve_bare(bytes: usize, tell: impl FnOnce(u16) -> Result<()>) -> Result<()> {
+    serve(Routes::new(ExecServiceServer::new(Bare { bytes })), tell)
+}
+
+/// Serves on any port, which is told, for as long as this process lives.
+pub fn serve(services: Routes, tell: impl FnOnce(u16) -> Result<()>) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -191,7 +225,7 @@ pub fn serve_bare(bytes: usize, tell: impl FnOnce(u16) -> Result<()>) -> Result<
             .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(4 * WINDOW_BYTES)
-            .add_service(ExecServiceServer::new(Bare { bytes }))
+            .add_routes(services)
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await?;
         Ok(())

@@ -13,6 +13,7 @@ mod members;
 mod metrics;
 mod plot;
 mod pty;
+mod router;
 mod rows;
 mod setup;
 mod shell;

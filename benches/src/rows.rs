@@ -13,6 +13,7 @@ mod ot;
 mod ping;
 mod pipe;
 mod reap;
+mod router;
 mod shells;
 mod start;
 mod stop;
@@ -59,6 +60,7 @@ const ALL: &[Family] = &[
     Family { name: "echo", run: echo::run },
     Family { name: "pipe", run: pipe::run },
     Family { name: "grpc", run: grpc::run },
+    Family { name: "router", run: router::run },
     Family { name: "files", run: files::run },
     Family { name: "transfer", run: transfer::run },
     Family { name: "ot", run: ot::run },

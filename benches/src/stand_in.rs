@@ -15,9 +15,9 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::bare;
-use crate::grpc;
 use crate::pty::Pty;
 use crate::setup::{Setup, program};
+use crate::{grpc, router};
 
 /// The hidden first word.
 pub const WORD: &str = "stand-in";
@@ -38,6 +38,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
         "send" => send(accept()?, Path::new(word(1))),
         "take" => take(accept()?, [word(1), word(2)].map(Path::new), word(3).parse()?),
         "fork" => fork(word(1).parse()?, word(2).parse()?),
+        "router" => router::serve_bare(word(1).parse()?, |port| Ok(writeln!(std::io::stdout(), "{port}")?)),
         "grpc" => grpc::serve_bare(word(1).parse()?, |port| Ok(writeln!(std::io::stdout(), "{port}")?)),
         "lines" => lines(word(1).parse()?),
         other => bail!("there is no stand-in {other:?}"),

@@ -14,7 +14,7 @@ use crate::setup::{Setup, program};
 use crate::stand_in::StandIn;
 use crate::table::{Latencies, Row, Target};
 
-const HEAD: &str = "/usr/bin/head";
+pub const HEAD: &str = "/usr/bin/head";
 
 /// Calls that are open at once.
 const CALLS: usize = 300;
@@ -62,7 +62,7 @@ pub fn run(setup: &Setup) -> Result<Report> {
     Ok(vec![start, rate, memory, share].into())
 }
 
-fn latencies(times: u64, mut once: impl FnMut() -> Result<std::time::Duration>) -> Result<Latencies> {
+pub fn latencies(times: u64, mut once: impl FnMut() -> Result<std::time::Duration>) -> Result<Latencies> {
     let mut latencies = Latencies::new()?;
     for _ in 0..times {
         latencies.add(once()?)?;
