@@ -17,6 +17,7 @@ mod handle;
 pub mod heir;
 mod holders;
 pub mod launch;
+mod listed;
 mod log;
 mod log_state;
 mod memory;

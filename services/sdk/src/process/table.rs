@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use super::config::TableConfig;
 use super::error::{SignalError, StartError};
 use super::exit::{Exit, StopCause};
 use super::handle::{Inner, Process, Stop};
+use super::listed::Listed;
 use super::lock;
 use super::log::OutputLog;
 use super::plumbing::{self, ChildEnds};
@@ -31,7 +32,7 @@ use super::spec::{Io, Keep, ProcessId, Spec};
 use super::start::Prepared;
 use super::stdin::Stdin;
 use super::{launch, reap, stop};
-use crate::limits::{BUSY_PIPES, EXITED_KEPT};
+use crate::limits::BUSY_PIPES;
 use crate::runtimes::Runtimes;
 
 /// The table. Clones are the same table.
@@ -64,8 +65,7 @@ pub(super) struct Table {
 pub(super) struct State {
     last_id: u64,
     live: HashMap<i32, Live>,
-    /// Everything listed, the dead ones as long as somebody holds them.
-    listed: HashMap<ProcessId, Weak<Inner>>,
+    pub(super) listed: Listed,
     recent: VecDeque<Process>,
     pub(super) closed: bool,
 }
@@ -196,15 +196,14 @@ impl ProcessTable {
 
     /// Every program that runs, ended lately, or is held by somebody, oldest first.
     pub fn list(&self) -> Vec<Process> {
-        let mut processes: Vec<Process> = lock(&self.shared.state).listed().collect();
+        let mut processes: Vec<Process> = lock(&self.shared.state).listed.iter().collect();
         processes.sort_unstable_by_key(Process::id);
         processes
     }
 
     /// The program of that name, if it is listed.
     pub fn by_id(&self, id: ProcessId) -> Option<Process> {
-        let inner = lock(&self.shared.state).listed.get(&id)?.upgrade()?;
-        Some(Process { inner })
+        lock(&self.shared.state).listed.get(id)
     }
 
     /// The program that has this pid, or if none runs, the last listed one that had it.
@@ -213,13 +212,13 @@ impl ProcessTable {
         if let Some(live) = state.live.get(&pid) {
             return Some(live.process.clone());
         }
-        state.listed().filter(|process| process.pid() == pid).max_by_key(Process::id)
+        state.listed.iter().filter(|process| process.pid() == pid).max_by_key(Process::id)
     }
 
     /// The last program that its starter called so, if one is listed.
     pub fn by_label(&self, label: &str) -> Option<Process> {
         let state = lock(&self.shared.state);
-        state.listed().filter(|process| process.label() == Some(label)).max_by_key(Process::id)
+        state.listed.iter().filter(|process| process.label() == Some(label)).max_by_key(Process::id)
     }
 
     /// Programs that an earlier agent had started and whose end nobody saw, oldest first, as many as this table keeps of
@@ -353,11 +352,7 @@ impl State {
     }
 
     fn insert(&mut self, process: Process, pidfd: Arc<OwnedFd>) {
-        // Names of programs that nobody holds any more are cleared out when they are the majority.
-        if self.listed.len() > 2 * (self.live.len() + self.recent.len()) + EXITED_KEPT {
-            self.listed.retain(|_, inner| inner.strong_count() > 0);
-        }
-        self.listed.insert(process.id(), Arc::downgrade(&process.inner));
+        self.listed.insert(&process);
         self.live.insert(process.pid(), Live { process, pidfd });
     }
 
@@ -374,11 +369,6 @@ impl State {
         }
         let evicted = (self.recent.len() > exited_kept).then(|| self.recent.pop_front()).flatten();
         Some(Ended { process, exit, evicted })
-    }
-
-    fn listed(&self) -> impl Iterator<Item = Process> {
-        let held = self.listed.values().filter_map(Weak::upgrade);
-        held.map(|inner| Process { inner })
     }
 }
 

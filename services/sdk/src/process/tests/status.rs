@@ -80,3 +80,23 @@ async fn lists_and_keeps_what_is_held() {
     assert!(!table.reap(held.pid()));
     assert!(!table.reap(1));
 }
+
+#[tokio::test]
+async fn names_of_programs_that_nobody_holds_are_cleared_out() {
+    let table = table();
+    let mut held = Vec::new();
+    let mut most = 0;
+    for round in 0..400 {
+        let process = table.start(replayed(spec(&["true"]))).unwrap();
+        soon("exit", process.exited()).await;
+        soon("end", process.stdout().at_end()).await;
+        if round % 10 == 0 {
+            held.push(process);
+        }
+        most = most.max(super::super::lock(&table.shared.state).listed.names());
+    }
+    assert!(most <= 2 * held.len() + 20, "{most}");
+    for process in &held {
+        assert_eq!(table.by_id(process.id()).unwrap().pid(), process.pid());
+    }
+}
