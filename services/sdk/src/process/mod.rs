@@ -9,6 +9,7 @@
 //! children that are not its own.
 
 mod account;
+mod backlog;
 mod config;
 mod ending;
 mod error;

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -15,6 +14,7 @@ use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::backlog::Backlog;
 use super::config::TableConfig;
 use super::error::{SignalError, StartError};
 use super::exit::{Exit, StopCause};
@@ -48,8 +48,7 @@ pub(super) struct Table {
     pub(super) runtimes: Runtimes,
     pub(super) scans: Scans,
     big_pipes: Arc<Semaphore>,
-    /// Unread input of all programs.
-    stdin_bytes: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     record: Option<Record>,
     /// Children of this process from before it took over orphans; empty until then.
     pub(super) strangers: OnceLock<Vec<Identity>>,
@@ -106,7 +105,7 @@ impl ProcessTable {
                 scans: Scans::new(runtimes.clone()),
                 runtimes,
                 big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
-                stdin_bytes: Arc::default(),
+                backlog: Arc::default(),
                 record,
                 lost,
                 strangers: OnceLock::new(),
@@ -127,7 +126,7 @@ impl ProcessTable {
         let ours = plumbing.ours;
         let log = || OutputLog::new(spec.keep.into(), table.folder.clone(), table.runtimes.clone());
         let stdin =
-            Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.stdin_bytes.clone());
+            Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.backlog.clone());
         let stderr = (spec.io == Io::Pipes { split_stderr: true }).then(log);
         let mut inner = Inner {
             id: ProcessId(0),
