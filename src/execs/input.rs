@@ -11,6 +11,8 @@ use pid1_sdk::process::{Process, Stdin, StdinError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::WAITING_INPUT_BYTES;
+
 /// Why input was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -46,8 +48,12 @@ pub enum InputError {
         /// What was taken.
         taken: u64,
     },
-    /// Programs leave too much unread.
-    #[error("{}; {taken} bytes were taken so far, send the rest again later", StdinError::Crowded)]
+    /// Too much waits already.
+    #[error(
+        "{} MiB of input wait for programs here, and there is room for no more: {taken} bytes were taken so far, send the \
+         rest again later",
+        WAITING_INPUT_BYTES >> 20
+    )]
     Crowded {
         /// What was taken.
         taken: u64,
@@ -129,9 +135,10 @@ impl Input {
                 let permit = self.waiting.clone().try_acquire_many_owned(kib);
                 held = Some(permit.map_err(|_| InputError::Crowded { taken: self.lock().bytes })?);
             }
+            let room = self.stdin.room_for(data.len());
             match has_it {
-                None => self.stdin.room().await,
-                Some(has_it) => drop(has_it.run_until_cancelled(self.stdin.room()).await),
+                None => room.await,
+                Some(has_it) => drop(has_it.run_until_cancelled(room).await),
             }
         }
     }
@@ -160,8 +167,7 @@ impl Input {
                 state.bytes += fresh_bytes;
                 Ok(true)
             }
-            Err(StdinError::Full) => Ok(false),
-            Err(StdinError::Crowded) => Err(InputError::Crowded { taken }),
+            Err(StdinError::Full | StdinError::Crowded) => Ok(false),
             Err(StdinError::Closed) => Err(InputError::Closed { taken }),
         }
     }

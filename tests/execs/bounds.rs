@@ -18,26 +18,17 @@ async fn input_that_nobody_reads_is_bounded_and_holds_up_nobody_else() {
         stuck.push(router.start(command(&["sleep", "1000"])).await.unwrap());
     }
     let before = agent.rss_bytes();
-    let mut refused = 0;
-    for exec in &stuck {
-        match router.write(exec, 0, vec![b'x'; 60 * MIB], false).await {
-            Ok(()) => {}
-            Err(status) => {
-                assert_eq!(status.code(), Code::Unavailable, "{status}");
-                assert_eq!(router.status(exec).await.unwrap(), (0, false), "nothing was taken");
-                refused += 1;
-            }
-        }
+    // 256 MiB have room for four, and as much more may wait.
+    for exec in &stuck[..4] {
+        router.write(exec, 0, vec![b'x'; 60 * MIB], false).await.unwrap();
     }
-    assert_eq!(refused, 1, "256 MiB have room for four");
-    // Those that wait for room share another bound.
     let waiting = (0..6).map(|at| {
-        let (router, exec) = (router.clone(), stuck[at % 4].clone());
+        let (router, exec) = (router.clone(), stuck[at % 5].clone());
         tokio::spawn(async move {
             let asked = pid1::proto::modal::task_command_router::TaskExecStdinWriteRequest {
                 task_id: "ta-1".to_owned(),
                 exec_id: exec,
-                offset: 60 * MIB as u64,
+                offset: if at == 4 { 0 } else { 60 * MIB as u64 },
                 data: vec![b'y'; 60 * MIB].into(),
                 eof: false,
             };
@@ -52,13 +43,25 @@ async fn input_that_nobody_reads_is_bounded_and_holds_up_nobody_else() {
     let cat = router.start(command(&["cat"])).await.unwrap();
     router.write(&cat, 0, "still here", true).await.unwrap();
     assert_eq!(router.read(&cat, Stdout, 0).await.unwrap(), b"still here");
-    for write in waiting {
-        if !write.is_finished() {
-            write.abort();
-            continue;
-        }
-        let status = write.await.unwrap().expect_err("it has no room");
+    let (refused, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|write| write.is_finished());
+    for write in refused {
+        let status = write.await.unwrap().expect_err("there is no room");
         assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+    // One goes, and with it what waits for it: there is room for whom it held up.
+    let mut first = 0;
+    for exec in &stuck {
+        first += router.status(exec).await.unwrap().0;
+    }
+    assert_eq!(first, 240 * MIB as u64);
+    for pid in agent.programs() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    for write in waiting {
+        // Or it was taken before its program had gone, too.
+        if let Err(status) = within("an answer", SOON, write).await.unwrap() {
+            assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        }
     }
 }
 
