@@ -9,7 +9,6 @@
 //! children that are not its own.
 
 mod account;
-mod backlog;
 mod config;
 mod ending;
 mod error;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, Bytes};
@@ -16,7 +17,6 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
-use super::backlog::{Backlog, Charge};
 use super::error::StdinError;
 use super::lock;
 use super::reactor::register;
@@ -32,7 +32,7 @@ pub struct Stdin {
 
 struct Shared {
     state: Mutex<State>,
-    /// Wakes those who wait for room: less is queued, or the input is closed.
+    /// Wakes those who wait for room.
     room: Notify,
     /// Wakes the draining task when the input is abandoned.
     abandoned: Notify,
@@ -51,16 +51,24 @@ struct State {
     draining: bool,
     /// Whether a terminal's program would see a line without its end.
     within_line: bool,
-    charge: Charge,
+    /// What all programs' inputs hold together, and this one's part of it.
+    total: Arc<AtomicUsize>,
+    charged: usize,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.charged, Ordering::Relaxed);
+    }
 }
 
 impl Stdin {
-    /// `backlog` is what the inputs of all programs hold.
+    /// `total` counts what the inputs of all programs hold.
     pub(super) fn new(
         target: Arc<OwnedFd>,
         terminal: Option<Terminal>,
         runtimes: Runtimes,
-        backlog: Arc<Backlog>,
+        total: Arc<AtomicUsize>,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -72,7 +80,8 @@ impl Stdin {
                     closing: false,
                     draining: false,
                     within_line: false,
-                    charge: Charge::new(backlog),
+                    total,
+                    charged: 0,
                 }),
                 room: Notify::new(),
                 abandoned: Notify::new(),
@@ -97,7 +106,12 @@ impl Stdin {
             return Ok(());
         }
         self.interrupt(&mut state, &mut bytes);
-        state.fits(bytes.len())?;
+        if state.queued > 0 && state.queued + bytes.len() > STDIN_BUFFER_BYTES {
+            return Err(StdinError::Full);
+        }
+        if state.total.load(Ordering::Relaxed) + bytes.len() > STDIN_TOTAL_BYTES {
+            return Err(StdinError::Crowded);
+        }
         let length = bytes.len() as u64;
         let within_line = !matches!(bytes.last(), Some(b'\n' | b'\r'));
         state.queued += bytes.len();
@@ -157,31 +171,6 @@ impl Stdin {
                     return;
                 }
                 room.await;
-            }
-        }
-    }
-
-    /// Resolves when a push of `bytes` bytes would be taken, or refused as `Closed`; unlike `room` also with regard to what
-    /// all programs hold together. Another writer, or another program's, may still be faster.
-    pub fn room_for(&self, bytes: usize) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let stdin = self.clone();
-        async move {
-            let backlog = lock(&stdin.shared.state).charge.backlog().clone();
-            loop {
-                let mut room = pin!(stdin.shared.room.notified());
-                let mut fell = pin!(backlog.fell.notified());
-                room.as_mut().enable();
-                fell.as_mut().enable();
-                {
-                    let state = lock(&stdin.shared.state);
-                    if state.fits(bytes).is_ok() || state.closing || state.target.is_none() {
-                        return;
-                    }
-                }
-                tokio::select! {
-                    () = room => {}
-                    () = fell => {}
-                }
             }
         }
     }
@@ -292,7 +281,6 @@ impl Stdin {
             }
             state.write(fd.get_ref())?;
             state.charge();
-            self.shared.room.notify_waiters();
             if state.queued == 0 {
                 return Ok(());
             }
@@ -323,18 +311,8 @@ impl State {
 
     /// Counts what is queued now.
     fn charge(&mut self) {
-        self.charge.set(self.queued);
-    }
-
-    /// Whether so many more may be queued.
-    fn fits(&self, bytes: usize) -> Result<(), StdinError> {
-        if self.queued > 0 && self.queued + bytes > STDIN_BUFFER_BYTES {
-            return Err(StdinError::Full);
-        }
-        if self.charge.backlog().bytes() + bytes > STDIN_TOTAL_BYTES {
-            return Err(StdinError::Crowded);
-        }
-        Ok(())
+        self.total.fetch_add(self.queued, Ordering::Relaxed);
+        self.total.fetch_sub(std::mem::replace(&mut self.charged, self.queued), Ordering::Relaxed);
     }
 
     fn close_if_done(&mut self) {

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -14,7 +15,6 @@ use nix::errno::Errno;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::backlog::Backlog;
 use super::config::TableConfig;
 use super::error::{SignalError, StartError};
 use super::exit::{Exit, StopCause};
@@ -48,7 +48,8 @@ pub(super) struct Table {
     pub(super) runtimes: Runtimes,
     pub(super) scans: Scans,
     big_pipes: Arc<Semaphore>,
-    backlog: Arc<Backlog>,
+    /// Unread input of all programs.
+    stdin_bytes: Arc<AtomicUsize>,
     record: Option<Record>,
     /// Children of this process from before it took over orphans; empty until then.
     pub(super) strangers: OnceLock<Vec<Identity>>,
@@ -105,7 +106,7 @@ impl ProcessTable {
                 scans: Scans::new(runtimes.clone()),
                 runtimes,
                 big_pipes: Arc::new(Semaphore::new(BUSY_PIPES)),
-                backlog: Arc::default(),
+                stdin_bytes: Arc::default(),
                 record,
                 lost,
                 strangers: OnceLock::new(),
@@ -126,7 +127,7 @@ impl ProcessTable {
         let ours = plumbing.ours;
         let log = || OutputLog::new(spec.keep.into(), table.folder.clone(), table.runtimes.clone());
         let stdin =
-            Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.backlog.clone());
+            Stdin::new(ours.stdin, ours.terminal.clone(), table.runtimes.clone(), table.stdin_bytes.clone());
         let stderr = (spec.io == Io::Pipes { split_stderr: true }).then(log);
         let mut inner = Inner {
             id: ProcessId(0),

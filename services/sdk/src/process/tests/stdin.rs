@@ -2,7 +2,6 @@
 
 use super::super::{StdinError, StopCause};
 use super::*;
-use crate::limits::STDIN_TOTAL_BYTES;
 use bytes::Bytes;
 
 #[tokio::test]
@@ -102,50 +101,4 @@ async fn closing_a_terminals_input_ends_a_reader_within_a_line() {
         let exit = soon("exit", process.exited()).await;
         assert!(exit.success(), "{exit:?} {:?}", text_of(&process).await);
     }
-}
-
-#[tokio::test]
-async fn room_for_some_bytes_comes_before_all_is_read() {
-    let table = table();
-    let (gate, open) = std::io::pipe().unwrap();
-    let script = "read go <&3; head -c 300000 >/dev/null; sleep 1000";
-    let process = table.start(Spec { fds: vec![(gate.into(), 3)], ..sh(script) }).unwrap();
-    let piece = Bytes::from(vec![b'x'; 64 << 10]);
-    while process.stdin().push(piece.clone()) == Ok(()) {}
-    let mut room = Box::pin(process.stdin().room_for(piece.len()));
-    assert!(futures_util::poll!(&mut room).is_pending());
-    std::io::Write::write_all(&mut &open, b"\n").unwrap();
-    soon("room", room).await;
-    assert!(!process.stdin().has_room(), "much is still queued");
-    assert_eq!(process.stdin().push(piece.clone()), Ok(()));
-    process.kill(StopCause::Request);
-    // Until then it may still read.
-    let closed = async {
-        while process.stdin().push(piece.clone()) != Err(StdinError::Closed) {
-            process.stdin().room_for(piece.len()).await;
-        }
-    };
-    soon("the end of its input", closed).await;
-}
-
-#[tokio::test]
-async fn what_all_programs_leave_unread_together_is_waited_for() {
-    let table = table();
-    let start = || table.start(spec(&["sleep", "1000"])).unwrap();
-    // The same bytes for all, which the system has not even given us yet.
-    let much = Bytes::from(vec![0; STDIN_TOTAL_BYTES / 4]);
-    let full: Vec<_> = (0..4).map(|_| start()).collect();
-    for process in &full {
-        process.stdin().push(much.clone()).unwrap();
-    }
-    let process = start();
-    let piece = much.slice(..1 << 20);
-    assert_eq!(process.stdin().push(piece.clone()), Err(StdinError::Full));
-    assert!(process.stdin().has_room(), "by itself it has");
-    let mut room = Box::pin(process.stdin().room_for(piece.len()));
-    assert!(futures_util::poll!(&mut room).is_pending());
-    full[2].kill(StopCause::Request);
-    soon("room", room).await;
-    assert_eq!(process.stdin().push(piece), Ok(()));
-    soon("the end", table.stop_all()).await;
 }
