@@ -7,6 +7,7 @@
 
 mod ended;
 mod input;
+mod waiting;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,14 +17,15 @@ use std::time::Duration;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{OutputLog, Process, Spec, StartError, StopCause, Stream};
 use pid1_sdk::{Identity, Right};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use ended::Ended;
 pub use input::{Input, InputError};
+use waiting::Waiting;
 
-/// What all inputs together may hold that waits for programs to read, besides what is queued for them already.
-const WAITING_INPUT_BYTES: usize = 256 << 20;
+/// Readers of one program: each is looked at whenever it prints.
+const READERS: usize = 64;
 
 /// What a program is called.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +65,7 @@ pub enum ExecError {
 pub struct Execs {
     engine: Arc<Engine>,
     table: Mutex<Table>,
-    /// In units of KiB.
-    waiting: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -82,15 +83,19 @@ pub struct Exec {
     pub process: Process,
     /// What it is fed.
     pub input: Input,
+    readers: Arc<Semaphore>,
 }
 
-/// Who a token names, which another token may name as well; nobody is one person, too.
-#[derive(Debug, PartialEq, Eq)]
+/// Who a token names, by number and else by name; another token may name the same. Nobody is one person, too.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Person(u32, String);
 
 impl From<&Identity> for Person {
     fn from(who: &Identity) -> Person {
-        Person(who.user_id, who.name.clone())
+        match who.user_id {
+            0 => Person(0, who.name.clone()),
+            number => Person(number, String::new()),
+        }
     }
 }
 
@@ -106,8 +111,7 @@ pub struct Order {
 impl Execs {
     /// None yet.
     pub fn new(engine: Arc<Engine>) -> Arc<Execs> {
-        let waiting = Arc::new(Semaphore::new(WAITING_INPUT_BYTES >> 10));
-        Arc::new(Execs { engine, table: Mutex::default(), waiting })
+        Arc::new(Execs { engine, table: Mutex::default(), waiting: Arc::default() })
     }
 
     /// Starts what `order` gives, unless there is a program of this name already.
@@ -120,16 +124,18 @@ impl Execs {
         who: &Identity,
         order: impl FnOnce() -> Result<Order, E>,
     ) -> Result<(), E> {
+        if let Some(exec) = self.lock().execs.get(&name) {
+            return Ok(exec.check(who)?);
+        }
+        let Order { spec, timeout } = order()?;
         // Held until it runs: whoever asks for the same meanwhile finds it.
         let mut table = self.lock();
         if let Some(exec) = table.execs.get(&name) {
             return Ok(exec.check(who)?);
         }
-        let Order { spec, timeout } = order()?;
         let process = self.engine.processes().start(spec).map_err(ExecError::from)?;
         info!(exec = name.exec, task = name.task, pid = process.pid(), "started");
-        let input = Input::of(&process, self.waiting.clone());
-        let exec = Arc::new(Exec { name: name.clone(), starter: who.into(), process, input });
+        let exec = Arc::new(Exec::new(name.clone(), who.into(), process, self.waiting.clone()));
         table.execs.insert(name, exec.clone());
         drop(table);
         self.engine.runtimes().spawn(self.clone().watch(exec, timeout));
@@ -154,21 +160,25 @@ impl Execs {
         }
         let exit = process.exited().await;
         info!(exec = exec.name.exec, pid = process.pid(), status = exit.text(), "ended");
+        let number = self.settle(|ended| ended.add(exec.clone()));
         for log in exec.logs() {
             // Others may print on.
             log.at_end().await;
             log.shelve().await;
         }
-        let given_up = {
-            let mut table = self.lock();
-            let given_up = table.ended.add(exec);
-            for exec in &given_up {
-                table.execs.remove(&exec.name);
-            }
-            given_up
-        };
-        // The last who has them closes files.
-        drop(given_up);
+        self.settle(|ended| ((), ended.look_again(number)));
+    }
+
+    /// Does something about those that have ended.
+    fn settle<T>(&self, change: impl FnOnce(&mut Ended) -> (T, Vec<Arc<Exec>>)) -> T {
+        let mut table = self.lock();
+        let (done, given_up) = change(&mut table.ended);
+        for exec in &given_up {
+            table.execs.remove(&exec.name);
+        }
+        drop(table);
+        // And `given_up` when nobody waits for the table.
+        done
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -177,6 +187,16 @@ impl Execs {
 }
 
 impl Exec {
+    fn new(name: ExecName, starter: Person, process: Process, waiting: Arc<Waiting>) -> Exec {
+        let input = Input::of(&process, starter.clone(), waiting);
+        Exec { name, starter, process, input, readers: Arc::new(Semaphore::new(READERS)) }
+    }
+
+    /// A reader's place, as long as it is kept; `None` if all are taken.
+    pub fn reader(&self) -> Option<OwnedSemaphorePermit> {
+        self.readers.clone().try_acquire_owned().ok()
+    }
+
     fn check(&self, who: &Identity) -> Result<(), ExecError> {
         if who.role.may(Right::Own) || self.starter == Person::from(who) {
             return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! It is read when a program needs it, so that a name put there is known at once, and no value is kept here.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -94,14 +94,20 @@ fn read(file: &Path) -> Result<Table, SecretError> {
     let failed = |source| SecretError::Read { file: file.to_owned(), source };
     let wrong = |what| SecretError::Form { file: file.to_owned(), what };
     let mut content = String::new();
+    // Opening a pipe would wait for somebody who writes.
+    if !fs::metadata(file).map_err(failed)?.is_file() {
+        return Err(wrong("it is not a file".to_owned()));
+    }
     let opened = File::open(file).map_err(failed)?;
     opened.take(FILE_BYTES + 1).read_to_string(&mut content).map_err(failed)?;
     if content.len() as u64 > FILE_BYTES {
         return Err(wrong(format!("it is larger than {} MiB", FILE_BYTES >> 20)));
     }
-    // Not the parser's own words for where it is wrong: they show the line.
-    let secrets: Table =
-        content.parse().map_err(|error: toml::de::Error| wrong(format!("not TOML: {}", error.message())))?;
+    // Not the parser's own words: they show what stands there.
+    let secrets: Table = content.parse().map_err(|error: toml::de::Error| {
+        let before = content.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+        wrong(format!("line {} is not TOML", before.matches('\n').count() + 1))
+    })?;
     for (id, variables) in &secrets {
         let Value::Table(variables) = variables else {
             return Err(wrong(format!("{id:?} is not a table")));
@@ -115,8 +121,6 @@ fn read(file: &Path) -> Result<Table, SecretError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -132,15 +136,21 @@ mod tests {
         fs::write(&file, "[st-2]\nC = \"three\"\n").expect("written");
         assert_eq!(secrets.find(["st-2", "st-2"]).expect("found").len(), 2);
         for (content, what) in [
-            ("[st-1]\nA = hidden-value\n", "TOML"),
+            ("[st-1]\nA = hidden-value\n", "line 2"),
+            ("[st-1]\nA = 99999999999999999999 # hidden-value\n", "line 2"),
+            ("hidden-value", "line 1"),
             ("st-1 = \"hidden-value\"\n", "not a table"),
             ("[st-1]\nA = 1\n", "not a text"),
             ("[st-1]\nA = [\"hidden-value\"]\n", "not a text"),
         ] {
             fs::write(&file, content).expect("written");
             let said = secrets.find(["st-1"]).expect_err("it is wrong").to_string();
-            assert!(said.contains(what) && !said.contains("hidden-value"), "{said}");
+            assert!(
+                said.contains(what) && !said.contains("hidden-value") && !said.contains("9999"),
+                "{said}"
+            );
         }
+        assert!(Secrets::of(Some(folder.path().to_owned())).is_err());
         fs::write(&file, vec![b' '; FILE_BYTES as usize + 1]).expect("written");
         assert!(Secrets::of(Some(file)).is_err());
         assert!(Secrets::default().find([]).expect("nothing is asked for").is_empty());

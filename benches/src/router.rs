@@ -81,8 +81,12 @@ impl Router {
     pub fn share(&mut self, args: &[&str], calls: usize, bytes: u64) -> Result<(u64, f64)> {
         self.runtime.block_on(async {
             let mut shares = Shares::of(calls, bytes);
-            for at in 0..calls {
-                let exec = self.calls.start(args).await?;
+            // All before any is read: what was not taken yet fills the connection's window, and answers have no way past it.
+            let mut execs = Vec::new();
+            for _ in 0..calls {
+                execs.push(self.calls.start(args).await?);
+            }
+            for (at, exec) in execs.into_iter().enumerate() {
                 let mut pieces = self.calls.read(&exec).await?;
                 let count = shares.count.clone();
                 #[expect(clippy::disallowed_methods, reason = "this runtime is the bench's own")]

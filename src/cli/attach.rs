@@ -40,7 +40,7 @@ pub(super) struct AttachArgs {
     #[arg(long, env = "PID1_ATTACH_PID", conflicts_with_all = ["command", "id"])]
     pid: Option<i32>,
 
-    /// Follow a program that anybody started, by the name it was given: that of a session of ExecService
+    /// Follow a program that anybody started, by the name it was given: that of a session of ExecService, or the exec_id of TaskCommandRouter
     #[arg(long, env = "PID1_ATTACH_EXEC", value_name = "SESSION", conflicts_with_all = ["command", "id", "pid"])]
     exec: Option<String>,
 

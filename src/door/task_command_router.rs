@@ -9,15 +9,18 @@
 mod start;
 mod stdio;
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use pid1_sdk::engine::Engine;
+use pid1_sdk::error::printable;
 use pid1_sdk::process::{Exit, ExitStatus};
 use pid1_sdk::{Identity, limits};
 use prost::UnknownEnumValue;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
+use super::budget::FREE_BYTES;
 use super::grpc::identity;
 use super::lifetime;
 use crate::execs::{Exec, ExecError, ExecName, Execs, InputError};
@@ -101,7 +104,7 @@ impl TaskCommandRouter for RouterDoor {
         let (exec, who) = self.find(request.extensions(), &asked.task_id, &asked.exec_id)?;
         let stream = contract::TaskExecStdioFileDescriptor::try_from(asked.file_descriptor);
         let stream = stream.map_err(|unknown| unknown_value("file_descriptor", &unknown))?;
-        Ok(Response::new(stdio::read(&exec.process, stream, asked.offset, who.expires)?))
+        Ok(Response::new(stdio::read(&exec, stream, asked.offset, who.expires)?))
     }
 
     async fn task_exec_stdin_write(
@@ -161,6 +164,12 @@ impl RouterDoor {
                 error = input.taken_over() => return Err(error.into()),
             };
             match message.map(|message| message.payload) {
+                Some(Some(Payload::Data(data))) if data.len() as u64 > FREE_BYTES => {
+                    // It would hold what others need to be received, as long as the program does not read.
+                    let text =
+                        format!("a piece of a stream of input has at most {FREE_BYTES} bytes: send several");
+                    return Err(Status::invalid_argument(text));
+                }
                 Some(Some(Payload::Data(data))) => input.write(&data).await?,
                 Some(Some(Payload::End(_))) => return Ok(input.end()?),
                 Some(Some(Payload::Start(_))) => {
@@ -189,6 +198,16 @@ fn name(task: &str, exec: &str) -> Result<ExecName, Status> {
     Ok(ExecName { task: task.to_owned(), exec: exec.to_owned() })
 }
 
+/// An error as it fits into the head of an answer, which clients take up to 8 KiB of: it may repeat what they sent.
+fn told_short(error: &dyn fmt::Display) -> String {
+    const MOST_CHARS: usize = 500;
+    let text = printable(&error.to_string());
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Of a later version of the contract, or of none.
 fn unknown_value(field: &str, unknown: &UnknownEnumValue) -> Status {
     Status::invalid_argument(format!(
@@ -215,8 +234,8 @@ fn expired() -> Status {
 impl From<ExecError> for Status {
     fn from(error: ExecError) -> Status {
         match error {
-            ExecError::Unknown(_) => Status::not_found(error.to_string()),
-            ExecError::Foreign(_) => Status::permission_denied(error.to_string()),
+            ExecError::Unknown(_) => Status::not_found(told_short(&error)),
+            ExecError::Foreign(_) => Status::permission_denied(told_short(&error)),
             ExecError::NotStarted(error) => start::not_started(&error),
         }
     }

@@ -7,11 +7,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use pid1_sdk::limits::STDIN_ALWAYS_BYTES;
 use pid1_sdk::process::{Process, Stdin, StdinError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::WAITING_INPUT_BYTES;
+use super::Person;
+use super::waiting::{MOST_BYTES, Waiting};
 
 /// Why input was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +51,9 @@ pub enum InputError {
     },
     /// Too much waits already.
     #[error(
-        "{} MiB of input wait for programs here, and there is room for no more: {taken} bytes were taken so far, send the \
-         rest again later",
-        WAITING_INPUT_BYTES >> 20
+        "too much input waits for programs here (at most {} MiB, half of it of one person): {taken} bytes were taken so \
+         far, send the rest again later",
+        MOST_BYTES >> 20
     )]
     Crowded {
         /// What was taken.
@@ -64,7 +65,8 @@ pub enum InputError {
 pub struct Input {
     stdin: Stdin,
     taken: Mutex<Taken>,
-    waiting: Arc<Semaphore>,
+    starter: Person,
+    waiting: Arc<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +77,8 @@ struct Taken {
 }
 
 impl Input {
-    pub(super) fn of(process: &Process, waiting: Arc<Semaphore>) -> Input {
-        Input { stdin: process.stdin().clone(), taken: Mutex::default(), waiting }
+    pub(super) fn of(process: &Process, starter: Person, waiting: Arc<Waiting>) -> Input {
+        Input { stdin: process.stdin().clone(), taken: Mutex::default(), starter, waiting }
     }
 
     /// Takes `data`, whose first byte is byte `offset` of the whole input, but for what was taken before; then ends the
@@ -125,17 +127,19 @@ impl Input {
         data: &Bytes,
         has_it: Option<&CancellationToken>,
     ) -> Result<(), InputError> {
-        let mut held: Option<OwnedSemaphorePermit> = None;
+        let mut held = None;
         loop {
             if self.push(offset, data, has_it)? {
                 return Ok(());
             }
             if held.is_none() {
-                let kib = u32::try_from(data.len().div_ceil(1 << 10)).unwrap_or(u32::MAX);
-                let permit = self.waiting.clone().try_acquire_many_owned(kib);
-                held = Some(permit.map_err(|_| InputError::Crowded { taken: self.lock().bytes })?);
+                held = self.waiting.hold(&self.starter, data.len());
+                if held.is_none() {
+                    return Err(InputError::Crowded { taken: self.lock().bytes });
+                }
             }
-            let room = self.stdin.room_for(data.len());
+            // Once nothing waits for the program, at least a piece is taken.
+            let room = self.stdin.room();
             match has_it {
                 None => room.await,
                 Some(has_it) => drop(has_it.run_until_cancelled(room).await),
@@ -143,7 +147,7 @@ impl Input {
         }
     }
 
-    /// Whether all is taken now; otherwise there was no room.
+    /// Whether all is taken now; otherwise there was no room for the rest.
     fn push(
         &self,
         offset: u64,
@@ -161,11 +165,16 @@ impl Input {
         if fresh.is_empty() {
             return Ok(true);
         }
-        let fresh_bytes = fresh.len() as u64;
-        match self.stdin.push(fresh) {
+        let mut pushed = fresh.len();
+        let mut result = self.stdin.push(fresh.clone());
+        if result == Err(StdinError::Crowded) {
+            pushed = pushed.min(STDIN_ALWAYS_BYTES);
+            result = self.stdin.push(fresh.slice(..pushed));
+        }
+        match result {
             Ok(()) => {
-                state.bytes += fresh_bytes;
-                Ok(true)
+                state.bytes += pushed as u64;
+                Ok(pushed == fresh.len())
             }
             Err(StdinError::Full | StdinError::Crowded) => Ok(false),
             Err(StdinError::Closed) => Err(InputError::Closed { taken }),
@@ -249,7 +258,7 @@ mod tests {
         let table = ProcessTable::new(Runtimes::current(), TableConfig::default());
         let spec = Spec { io: Io::Pipes { split_stderr: false }, ..Spec::new(["/bin/cat"]) };
         let process = table.start(spec).expect("cat is there");
-        let input = Input::of(&process, Arc::new(Semaphore::new(MIB >> 10)));
+        let input = Input::of(&process, Person(0, String::new()), Arc::default());
         (process, input)
     }
 
@@ -298,7 +307,7 @@ mod tests {
     async fn who_waits_for_the_program_may_go_and_come_again() {
         let (process, input) = stuck().await;
         let offset = 2 * MIB as u64;
-        let (data, more) = (Bytes::from(vec![b'y'; 600 << 10]), Bytes::from_static(b"z"));
+        let (data, more) = (Bytes::from(vec![b'y'; 80 * MIB]), Bytes::from_static(b"z"));
         assert!(input.write(offset, &data, false).now_or_never().is_none());
         // Twice at once, as from a connection that is dead and one that is not; then there is no room to wait in.
         let mut first = Box::pin(input.write(offset, &data, false));
@@ -321,6 +330,21 @@ mod tests {
         end(&process).await;
         timeout(SOON, process.stdout().at_end()).await.expect("its output ends");
         assert_eq!(process.stdout().end_offset(), offset + data.len() as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn what_others_leave_unread_makes_it_slow_but_holds_nobody_up() {
+        let table = ProcessTable::new(Runtimes::current(), TableConfig::default());
+        let start = |words: &[&str]| table.start(Spec::new(words)).expect("it is there");
+        let deaf = start(&["/bin/sleep", "1000"]);
+        deaf.stdin().push(vec![0; 255 * MIB].into()).expect("there is room");
+        let process = start(&["/usr/bin/wc", "-c"]);
+        let input = Input::of(&process, Person(0, String::new()), Arc::default());
+        let data = Bytes::from(vec![b'x'; 5 * MIB]);
+        timeout(SOON, input.write(0, &data, true)).await.expect("soon").expect("it is taken");
+        assert_eq!(printed(&process).await.trim(), data.len().to_string());
+        deaf.kill(StopCause::Request);
+        end(&deaf).await;
     }
 
     #[tokio::test]

@@ -1,8 +1,11 @@
 //! What clients can make the agent hold, and that what one of them holds keeps no other from working.
 
 use futures_util::future::join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tonic::Code;
 
+use crate::access::keys::Keys;
 use crate::support::router::{Router, Stdout, command};
 use crate::support::{Agent, HEAVY, LATE, SOON, eventually, size, within};
 
@@ -11,58 +14,102 @@ const MIB: usize = 1 << 20;
 #[tokio::test]
 async fn input_that_nobody_reads_is_bounded_and_holds_up_nobody_else() {
     let _alone = HEAVY.lock().await;
-    let agent = Agent::start().await;
-    let router = Router::open(&agent).await;
-    let mut stuck = Vec::new();
-    for _ in 0..5 {
-        stuck.push(router.start(command(&["sleep", "1000"])).await.unwrap());
-    }
+    let (agent, keys) = Keys::agent(&[]).await;
+    let ann = Router::on(&agent, &keys.jwt(&["--role", "editor", "--user", "ann"])).await;
     let before = agent.rss_bytes();
-    // 256 MiB have room for four, and as much more may wait.
-    for exec in &stuck[..4] {
-        router.write(exec, 0, vec![b'x'; 60 * MIB], false).await.unwrap();
+    // She fills what all may leave unread, and her part of what may wait.
+    let mut calls = Vec::new();
+    for mebibytes in [85, 85, 85, 60, 60, 60] {
+        let exec = ann.start(command(&["sleep", "1000"])).await.unwrap();
+        let (ann, data) = (ann.clone(), vec![b'x'; mebibytes * MIB]);
+        calls.push(tokio::spawn(async move { ann.write_in_time(&exec, 0, data, LATE).await }));
     }
-    let waiting = (0..6).map(|at| {
-        let (router, exec) = (router.clone(), stuck[at % 5].clone());
-        tokio::spawn(async move {
-            let asked = pid1::proto::modal::task_command_router::TaskExecStdinWriteRequest {
-                task_id: "ta-1".to_owned(),
-                exec_id: exec,
-                offset: if at == 4 { 0 } else { 60 * MIB as u64 },
-                data: vec![b'y'; 60 * MIB].into(),
-                eof: false,
-            };
-            router.raw().task_exec_stdin_write(router.request(asked)).await.map(drop)
-        })
-    });
-    let waiting: Vec<_> = waiting.collect();
-    eventually("two are refused", LATE, || waiting.iter().filter(|write| write.is_finished()).count() >= 2)
-        .await;
+    eventually("one has no room to wait", LATE, || {
+        calls.iter().filter(|call| call.is_finished()).count() >= 4
+    })
+    .await;
+    let (over, waiting): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.is_finished());
+    let mut refused = 0;
+    for call in over {
+        if let Err(status) = call.await.unwrap() {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, waiting.len()), (1, 2));
     let peak = agent.peak_rss_bytes().saturating_sub(before);
-    assert!(peak < 1100 * MIB as u64, "{} MiB", peak >> 20);
-    let cat = router.start(command(&["cat"])).await.unwrap();
-    router.write(&cat, 0, "still here", true).await.unwrap();
-    assert_eq!(router.read(&cat, Stdout, 0).await.unwrap(), b"still here");
-    let (refused, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|write| write.is_finished());
-    for write in refused {
-        let status = write.await.unwrap().expect_err("there is no room");
-        assert_eq!(status.code(), Code::Unavailable, "{status}");
-    }
-    // One goes, and with it what waits for it: there is room for whom it held up.
-    let mut first = 0;
-    for exec in &stuck {
-        first += router.status(exec).await.unwrap().0;
-    }
-    assert_eq!(first, 240 * MIB as u64);
+    assert!(peak < 1000 * MIB as u64, "{} MiB", peak >> 20);
+
+    // Bob has a program that reads late, and more than fits into it at once.
+    let bob = Router::on(&agent, &keys.jwt(&["--role", "editor", "--user", "bob"])).await;
+    let late = bob.sh("until [ -e go ]; do sleep 0.02; done; exec wc -c").await;
+    let write = {
+        let (bob, late) = (bob.clone(), late.clone());
+        tokio::spawn(async move { bob.write_in_time(&late, 0, vec![b'y'; 8 * MIB], LATE).await })
+    };
+    eventually("the first piece is taken", SOON, || !write.is_finished()).await;
+    std::fs::write(agent.root().join("go"), "").unwrap();
+    write.await.unwrap().expect("all is taken");
+    bob.write(&late, 8 * MIB as u64, "", true).await.unwrap();
+    assert_eq!(bob.read(&late, Stdout, 0).await.unwrap(), format!("{}\n", 8 * MIB).as_bytes());
+
     for pid in agent.programs() {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
-    for write in waiting {
-        // Or it was taken before its program had gone, too.
-        if let Err(status) = within("an answer", SOON, write).await.unwrap() {
+    for call in waiting {
+        // Or it was taken, because another was gone first.
+        if let Err(status) = within("an answer", SOON, call).await.unwrap() {
             assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_program_has_so_many_readers() {
+    let agent = Agent::start().await;
+    let router = Router::open(&agent).await;
+    let exec = router.sh("echo hello; until [ -e go ]; do sleep 0.02; done").await;
+    let mut readers = Vec::new();
+    let refused = loop {
+        match router.reading(&exec, Stdout, 0).await {
+            Ok(reader) => readers.push(reader),
+            Err(status) => break status,
+        }
+        assert!(readers.len() < 1000);
+    };
+    // Tried again by the published clients, for a while.
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    readers.pop();
+    let mut last = None;
+    for _ in 0..100 {
+        last = router.reading(&exec, Stdout, 0).await.ok();
+        if last.is_some() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let piece = within("output", SOON, last.expect("there is a place again").message()).await.unwrap();
+    assert_eq!(piece.expect("a line").data.as_ref(), b"hello\n");
+    std::fs::write(agent.root().join("go"), "").unwrap();
+    assert_eq!(router.wait(&exec).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_named_often_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secrets.toml");
+    let lines = format!("[st-1]\nA = \"{}\"\n[st-2]\nA = \"two\"\n", "x".repeat(100_000));
+    std::fs::write(&file, lines).unwrap();
+    let agent = Agent::with(&["--secrets", file.to_str().unwrap()]).await;
+    let router = Router::open(&agent).await;
+    let before = agent.peak_rss_bytes();
+    let mut request = command(&["sh", "-c", "printf %s \"$A\" | wc -c"]);
+    request.secret_ids = (0..20_000).map(|at| if at == 7 { "st-2" } else { "st-1" }.to_owned()).collect();
+    // Many more variables than any program has: none of them is looked for among all others.
+    request.env = (0..10_000).map(|at| (format!("N{at}"), String::new())).collect();
+    let exec = router.start(request).await.unwrap();
+    assert_eq!(router.read(&exec, Stdout, 0).await.unwrap(), b"100000\n");
+    assert!(agent.peak_rss_bytes() - before < 64 << 20, "{} MiB", (agent.peak_rss_bytes() - before) >> 20);
 }
 
 #[tokio::test]

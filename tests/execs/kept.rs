@@ -51,6 +51,13 @@ async fn the_end_of_a_stream_is_when_nobody_can_print_there() {
     std::fs::write(agent.root().join("go"), "").unwrap();
     assert_eq!(router.read(&exec, Stdout, 6).await.unwrap(), b"late\n");
 
+    // Also while the program that has closed it runs on.
+    let exec = router.sh("echo hi; exec 1>&- 2>&-; until [ -e on ]; do sleep 0.02; done").await;
+    assert_eq!(router.read(&exec, Stdout, 0).await.unwrap(), b"hi\n");
+    assert!(!router.poll(&exec).await.unwrap());
+    std::fs::write(agent.root().join("on"), "").unwrap();
+    assert_eq!(router.wait(&exec).await.unwrap(), 0);
+
     // On a terminal it is the end of whoever had it.
     let mut request = command(&["sh", "-c", "trap '' HUP; sleep 1000 & echo on a terminal"]);
     request.pty_info = Some(pid1::proto::modal::client::PtyInfo { enabled: true, ..Default::default() });

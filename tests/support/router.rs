@@ -1,6 +1,7 @@
 //! A client of TaskCommandRouter, which tries nothing again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pid1::proto::modal::task_command_router::task_command_router_client::TaskCommandRouterClient;
@@ -139,14 +140,31 @@ impl Router {
         data: impl Into<Bytes>,
         eof: bool,
     ) -> Result<(), Status> {
-        let asked = TaskExecStdinWriteRequest {
-            task_id: TASK.to_owned(),
-            exec_id: exec.to_owned(),
-            offset,
-            data: data.into(),
-            eof,
-        };
-        within("input is taken", SOON, self.raw().task_exec_stdin_write(self.request(asked))).await?;
+        self.feed(exec, offset, data.into(), eof, SOON).await
+    }
+
+    /// The same for much, with another deadline.
+    pub async fn write_in_time(
+        &self,
+        exec: &str,
+        offset: u64,
+        data: impl Into<Bytes>,
+        deadline: Duration,
+    ) -> Result<(), Status> {
+        self.feed(exec, offset, data.into(), false, deadline).await
+    }
+
+    async fn feed(
+        &self,
+        exec: &str,
+        offset: u64,
+        data: Bytes,
+        eof: bool,
+        deadline: Duration,
+    ) -> Result<(), Status> {
+        let (task_id, exec_id) = (TASK.to_owned(), exec.to_owned());
+        let asked = TaskExecStdinWriteRequest { task_id, exec_id, offset, data, eof };
+        within("input is taken", deadline, self.raw().task_exec_stdin_write(self.request(asked))).await?;
         Ok(())
     }
 

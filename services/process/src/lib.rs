@@ -240,7 +240,11 @@ impl Programs {
         let mut from = Position { stdout: wanted.stdout_from, stderr: wanted.stderr_from };
         if let (true, Some(bound)) = (wanted.scrollback, &self.bound) {
             let log = bound.process.stdout();
-            (from.stdout, _) = log.tail(log.end_offset(), limits::SCROLLBACK_LINES, limits::SCROLLBACK_BYTES);
+            let end = log.end_offset();
+            let (tail, bytes) = log.tail(end, limits::SCROLLBACK_LINES, limits::SCROLLBACK_BYTES);
+            // Of one that has ended it may be in its file, where no line's beginning is looked for.
+            let whole = end.saturating_sub(limits::SCROLLBACK_BYTES as u64).max(log.start_offset());
+            from.stdout = if bytes.is_empty() { whole } else { tail };
         }
         from
     }

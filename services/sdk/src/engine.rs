@@ -1,6 +1,7 @@
 //! What every service stands on: processes, the workspace's root, runtimes and run-time settings. It knows no
 //! transport; each door and each channel shares one engine.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -217,9 +218,8 @@ impl Engine {
         if matches!(io, Io::Terminal(_)) {
             put(&mut all, "TERM".into(), "xterm-256color".into());
         }
-        for (name, value) in settings.env.into_iter().chain(env) {
-            put(&mut all, name, value);
-        }
+        put_all(&mut all, settings.env);
+        put_all(&mut all, env);
         let cwd = settings.cwd.unwrap_or_else(|| self.root().to_owned());
         let no_new_privs = self.config.no_new_privs;
         Spec { env: all, cwd, io, keep, no_new_privs, ..Spec::new(args) }
@@ -251,9 +251,7 @@ impl Engine {
                 None => spec.env.retain(|(key, _)| key != name),
             }
         }
-        for (name, value) in env {
-            put(&mut spec.env, name, value);
-        }
+        put_all(&mut spec.env, env);
         spec.account = Some(account);
         Ok(spec)
     }
@@ -294,5 +292,52 @@ fn put(env: &mut Vec<(OsString, OsString)>, name: OsString, value: OsString) {
     match env.iter_mut().find(|(key, _)| *key == name) {
         Some(entry) => entry.1 = value,
         None => env.push((name, value)),
+    }
+}
+
+/// Sets many, in their order.
+fn put_all(env: &mut Vec<(OsString, OsString)>, more: Vec<(OsString, OsString)>) {
+    /// So few are found faster by looking at each.
+    const FEW: usize = 32;
+    if more.len() <= FEW {
+        return more.into_iter().for_each(|(name, value)| put(env, name, value));
+    }
+    let named = env.iter().enumerate().map(|(at, (name, _))| (name.clone(), at));
+    let mut places: HashMap<OsString, usize> = named.collect();
+    for (name, value) in more {
+        match places.get(&name) {
+            Some(at) => env[*at].1 = value,
+            None => {
+                places.insert(name.clone(), env.len());
+                env.push((name, value));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_variables_the_last_counts_however_many_there_are() {
+        let pair = |name: String, value: &str| (OsString::from(name), OsString::from(value));
+        for count in [3, 50_000] {
+            let mut env = vec![pair("N0".into(), "old"), pair("HOME".into(), "/")];
+            let more = (0..count).chain([1]).enumerate();
+            let more = more
+                .map(|(at, number)| pair(format!("N{number}"), if at < count { "new" } else { "newest" }));
+            put_all(&mut env, more.collect());
+            assert_eq!(env.len(), count + 1);
+            assert_eq!(
+                env[..4],
+                [
+                    pair("N0".into(), "new"),
+                    pair("HOME".into(), "/"),
+                    pair("N1".into(), "newest"),
+                    pair("N2".into(), "new"),
+                ]
+            );
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! From a start request to what runs.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use pid1_sdk::engine::Engine;
-use pid1_sdk::error::printable;
 use pid1_sdk::process::{Discard, Io, Keep, StartError, WindowSize};
 use tonic::Status;
 
-use super::unknown_value;
+use super::{told_short, unknown_value};
 use crate::execs::Order;
 use crate::proto::modal::client::pty_info::PtyType;
 use crate::proto::modal::client::secret_source::Source;
@@ -28,10 +28,9 @@ pub(super) fn order(
     request: TaskExecStartRequest,
 ) -> Result<Order, Status> {
     if !request.container_id.is_empty() {
-        let id = printable(&request.container_id);
-        return Err(Status::not_found(format!(
-            "there is no container {id:?}: this agent serves the one it is in"
-        )));
+        let text =
+            format!("there is no container {:?}: this agent serves the one it is in", request.container_id);
+        return Err(Status::not_found(told_short(&text)));
     }
     let stdout = TaskExecStdoutConfig::try_from(request.stdout_config);
     let stdout = stdout.map_err(|unknown| unknown_value("stdout_config", &unknown))?;
@@ -78,8 +77,16 @@ fn of_terminal(pty: PtyInfo) -> Variables {
     told.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// All of several sources, in their order.
+/// All of several sources, in their order. Of one that is named more than once, the last counts: however often that is, its
+/// variables are there once.
 fn variables(secrets: &Secrets, sources: Vec<Source>) -> Result<Variables, Status> {
+    let mut seen = HashSet::new();
+    let is_last = |source: &Source| match source {
+        Source::SecretId(id) => seen.insert(id.clone()),
+        Source::Env(_) => true,
+    };
+    let mut sources: Vec<Source> = sources.into_iter().rev().filter(is_last).collect();
+    sources.reverse();
     let ids = sources.iter().filter_map(|source| match source {
         Source::SecretId(id) => Some(id.as_str()),
         Source::Env(_) => None,
@@ -99,13 +106,13 @@ fn pairs(env: impl IntoIterator<Item = (String, String)>) -> Variables {
 impl From<SecretError> for Status {
     fn from(error: SecretError) -> Status {
         // Tried again, it would be the same.
-        Status::failed_precondition(error.to_string())
+        Status::failed_precondition(told_short(&error))
     }
 }
 
 /// What a client is told of a start that failed: nothing of it is tried again but what may pass with another agent.
 pub(super) fn not_started(error: &StartError) -> Status {
-    let text = printable(&error.to_string());
+    let text = told_short(error);
     match error {
         StartError::NoCommand
         | StartError::Nul { .. }

@@ -27,6 +27,9 @@ pub const STDIN_BUFFER_BYTES: usize = MIB;
 /// use up the machine.
 pub const STDIN_TOTAL_BYTES: usize = 256 * MIB;
 
+/// ...but so much each of them may, whatever the others do: who types into one that reads gets on.
+pub const STDIN_ALWAYS_BYTES: usize = 64 * KIB;
+
 /// Unread input above which a channel takes no further commands, so that whoever types waits. Below it resizing and the
 /// like still get through.
 pub const STDIN_HOLD_BYTES: usize = STDIN_BUFFER_BYTES / 2;

@@ -216,7 +216,7 @@ pub enum StdinError {
     /// `STDIN_BUFFER_BYTES` are waiting; try again when `room` resolves.
     #[error("the program does not read its input and its buffer is full")]
     Full,
-    /// `STDIN_TOTAL_BYTES` are waiting for all programs together.
+    /// `STDIN_TOTAL_BYTES` are waiting for all programs together: `STDIN_ALWAYS_BYTES` at a time are still taken.
     #[error("programs of this agent leave {} MiB of input unread together", STDIN_TOTAL_BYTES >> 20)]
     Crowded,
 }

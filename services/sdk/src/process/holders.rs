@@ -54,6 +54,11 @@ impl Holders {
         Some(slot)
     }
 
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        !self.list.is_empty()
+    }
+
     pub(super) fn remove(&mut self, slot: Slot) {
         self.list.retain(|holder| holder.slot != slot);
     }

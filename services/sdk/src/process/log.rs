@@ -106,9 +106,9 @@ impl OutputLog {
         lock(&self.shared.state).memory.end()
     }
 
-    /// The last `lines` lines (and an unfinished one behind them) or `max_bytes` bytes below offset `until`, whichever is less, with the offset of the
-    /// first byte; of what is in memory only, where `shelve` leaves little. The cut is right behind a line feed, unless the log is whole or has no line
-    /// feed in reach.
+    /// The last `lines` lines (and an unfinished one behind them) or `max_bytes` bytes below offset `until`, whichever is
+    /// less, with the offset of the first byte; of what is in memory only, where `shelve` leaves little. The cut is right
+    /// behind a line feed, unless the log is whole or has no line feed in reach.
     pub fn tail(&self, until: u64, lines: usize, max_bytes: usize) -> (u64, Bytes) {
         let state = lock(&self.shared.state);
         // What is not shown yet stands behind what is asked for.
@@ -123,6 +123,11 @@ impl OutputLog {
     /// Whether the stream is at its end: all who could write to it have closed it.
     pub fn ended(&self) -> bool {
         lock(&self.shared.state).ended
+    }
+
+    /// Whether a reader is attached that holds the program back, at once or when the log is full.
+    pub fn is_held(&self) -> bool {
+        lock(&self.shared.state).holders.any()
     }
 
     /// Whether its pump runs on the bulk runtime.

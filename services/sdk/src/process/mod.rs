@@ -1,9 +1,9 @@
 //! The one way to run a program: with a terminal or with pipes, its input and output with offsets, its exit status.
 //!
 //! Read in this order: `spec` (what is asked for), `table` (start, list, reap), `handle` (what a holder may do),
-//! `log` with `pump` and `shelf` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a killed
-//! agent left behind), `account` with `launch` (running as somebody else); `heir` is for an init without an agent. `spawn`
-//! is the only file with `unsafe`.
+//! `log` with `pump` and `shelf` (output), `stdin` (input), `stop` with `proc_fs` (ending a whole family), `record` (what a
+//! killed agent left behind), `account` with `launch` (running as somebody else); `heir` is for an init without an agent.
+//! `spawn` is the only file with `unsafe`.
 //!
 //! What it deliberately does not do: know sessions, channels, roles or any wire protocol; parse output; wait for
 //! children that are not its own.

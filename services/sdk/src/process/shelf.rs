@@ -69,8 +69,8 @@ impl OutputLog {
         }
     }
 
-    /// Gives up all that is kept: `start_offset` is then `end_offset`, readers behind it get a `Gap`, and the file is closed.
-    /// If the program still writes, that is kept in memory only.
+    /// Gives up all that is kept: `start_offset` is then `end_offset`, readers behind it get a `Gap`, and the file is
+    /// closed, in a moment. If the program still writes, that is kept in memory only.
     pub fn forget(&self) {
         let ring = {
             let mut state = lock(&self.shared.state);

@@ -21,7 +21,7 @@ use super::error::StdinError;
 use super::lock;
 use super::reactor::register;
 use super::terminal::Terminal;
-use crate::limits::{STDIN_BUFFER_BYTES, STDIN_TOTAL_BYTES};
+use crate::limits::{STDIN_ALWAYS_BYTES, STDIN_BUFFER_BYTES, STDIN_TOTAL_BYTES};
 use crate::runtimes::Runtimes;
 
 /// A program's input. Clones share it.
@@ -95,8 +95,8 @@ impl Stdin {
     ///
     /// # Errors
     /// `Full` if more than `STDIN_BUFFER_BYTES` would wait (a larger message is taken if nothing else waits); `Crowded` if
-    /// more than `STDIN_TOTAL_BYTES` would for all programs together; `Closed` after `close`, or once the program no longer
-    /// reads.
+    /// more than `STDIN_TOTAL_BYTES` would for all programs together, and more than `STDIN_ALWAYS_BYTES` for this one;
+    /// `Closed` after `close`, or once the program no longer reads.
     pub fn push(&self, mut bytes: Bytes) -> Result<(), StdinError> {
         let mut state = lock(&self.shared.state);
         let Some(target) = state.target.clone().filter(|_| !state.closing) else {
@@ -106,10 +106,12 @@ impl Stdin {
             return Ok(());
         }
         self.interrupt(&mut state, &mut bytes);
-        if state.queued > 0 && state.queued + bytes.len() > STDIN_BUFFER_BYTES {
+        let queued = state.queued + bytes.len();
+        if state.queued > 0 && queued > STDIN_BUFFER_BYTES {
             return Err(StdinError::Full);
         }
-        if state.total.load(Ordering::Relaxed) + bytes.len() > STDIN_TOTAL_BYTES {
+        let total = state.total.load(Ordering::Relaxed) + bytes.len();
+        if queued > STDIN_ALWAYS_BYTES && total > STDIN_TOTAL_BYTES {
             return Err(StdinError::Crowded);
         }
         let length = bytes.len() as u64;

@@ -152,12 +152,18 @@ impl<'a> Family<'a> {
         };
         if signals == self.soft_signals() {
             // Parents before their children, as far as start times tell: a shell whose program was ended first would go on
-            // with its next command. Not so to kill: what multiplies is killed in no order.
+            // with its next command.
             members.sort_unstable_by_key(|member| (member.start, member.pid));
         }
         let is_rest = matches!(self.who, Who::Rest { .. });
         let work = move || {
             let count = members.len();
+            if signals.contains(&Signal::SIGKILL) && count > 1 {
+                // First everybody stands still: nobody acts on another's death, or multiplies meanwhile.
+                for member in &members {
+                    reach(*member, &[Signal::SIGSTOP], |_, _| true);
+                }
+            }
             let concerns = |stat: &Stat, signal| !is_rest || signal != Signal::SIGHUP || stat.terminal;
             let handles = members.into_iter().filter_map(|member| reach(member, signals, concerns));
             Members { handles: handles.map(Arc::new).collect(), count }

@@ -4,6 +4,8 @@ use super::super::{StdinError, StopCause};
 use super::*;
 use bytes::Bytes;
 
+use crate::limits::{STDIN_ALWAYS_BYTES, STDIN_TOTAL_BYTES};
+
 #[tokio::test]
 async fn forty_megabytes_through_cat() {
     const TOTAL: usize = 40 << 20;
@@ -62,6 +64,28 @@ async fn one_large_message_is_taken_alone() {
     process.stdin().close();
     assert_eq!(process.stdin().push("x".into()), Err(StdinError::Closed));
     assert_eq!(text_of(&process).await.trim(), "8388608");
+}
+
+#[tokio::test]
+async fn what_others_leave_unread_leaves_room_for_a_little() {
+    let table = table();
+    let large = Bytes::from(vec![0; STDIN_TOTAL_BYTES]);
+    let deaf = table.start(spec(&["sleep", "1000"])).unwrap();
+    deaf.stdin().push(large).unwrap();
+    let process = table.start(spec(&["wc", "-c"])).unwrap();
+    let mut sent = 0;
+    for bytes in [STDIN_ALWAYS_BYTES, 10, STDIN_ALWAYS_BYTES] {
+        process.stdin().push(Bytes::from(vec![0; bytes])).unwrap();
+        sent += bytes;
+        soon("it is read", process.stdin().room()).await;
+    }
+    let more = Bytes::from(vec![0; STDIN_ALWAYS_BYTES + 1]);
+    assert_eq!(process.stdin().push(more.clone()), Err(StdinError::Crowded));
+    deaf.kill(StopCause::Request);
+    soon("stop", deaf.stopped()).await;
+    process.stdin().push(more.clone()).unwrap();
+    process.stdin().close();
+    assert_eq!(text_of(&process).await.trim(), (sent + more.len()).to_string());
 }
 
 #[tokio::test]

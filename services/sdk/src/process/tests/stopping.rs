@@ -31,6 +31,36 @@ async fn a_tree_that_ignores_term_is_killed_with_its_sessions() {
     soon("stop", bystander.stopped()).await;
 }
 
+/// A shell whose program is killed first goes on with its next command.
+#[tokio::test]
+async fn nobody_acts_on_the_death_of_another() {
+    let table = patient(Duration::from_millis(300));
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        format!("echo up; sleep 1000; sleep 1000 & wait; touch {}/acted.$$", folder.path().display());
+    for _ in 0..5 {
+        let mut shells = Vec::new();
+        for _ in 0..20 {
+            shells.push(table.start(sh(&script)).unwrap());
+        }
+        for shell in &shells {
+            expect(shell, "up").await;
+        }
+        for shell in &shells {
+            shell.kill(StopCause::Timeout);
+        }
+        for shell in &shells {
+            let exit = soon("exit", shell.exited()).await;
+            assert_eq!(
+                (exit.status, exit.cause),
+                (ExitStatus::Signal(9), Cause::Stopped(StopCause::Timeout))
+            );
+            soon("stop", shell.stopped()).await;
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 async fn read_all_ended(process: &Process) -> bool {
     read_all(process.stdout()).await;
     true
