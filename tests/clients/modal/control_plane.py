@@ -130,9 +130,9 @@ def service(answers):
 @contextlib.contextmanager
 def serve(agent_url, secrets_file=None):
     """Serves on a free port as long as the block runs, and gives the MODAL_SERVER_URL."""
+    answers = Answers(agent_url, secrets_file)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="control plane", daemon=True)
-    answers = Answers(agent_url, secrets_file)
     listener = socket.create_server(("127.0.0.1", 0))
 
     async def begin():

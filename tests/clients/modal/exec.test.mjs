@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -15,10 +15,7 @@ before(async () => {
   agent = await startAgent({ secrets: '["st-one"]\nA = "one"\nB = "one"\n' });
   ({ sandbox, modal } = await connectTo(agent));
 });
-after(async () => {
-  await agent.stop();
-  rmSync(agent.secrets);
-});
+after(() => agent.stop());
 
 const sh = (script, params) => sandbox.exec(["sh", "-c", script], params);
 const sha256 = (data) => createHash("sha256").update(data).digest("hex");
@@ -145,6 +142,26 @@ test("a hundred commands at once", async () => {
   };
   const ended = await Promise.all(Array.from({ length: 100 }, (_, number) => run(number)));
   assert.deepEqual(ended, Array.from({ length: 100 }, (_, number) => [`input ${number}`, "", number]));
+});
+
+test("input in one stream goes on where it was when the line breaks", async () => {
+  const data = new Uint8Array(8 << 20).map((_, at) => at * 13 + (at >> 7));
+  const line = await Line.to(agent);
+  const { sandbox: lined } = await connectTo(agent, { port: line.port });
+  const process = await lined.exec(["sha256sum"]);
+  const began = [];
+  const source = {
+    async *readFrom(offset) {
+      began.push(offset);
+      if (began.length < 3) line.breakAfter(2 << 20);
+      yield data.subarray(offset);
+    },
+  };
+  assert.equal(await process._stdinWriteStream(source), data.length);
+  assert.equal((await process.stdout.readText()).split(" ")[0], sha256(data));
+  assert.equal(line.cuts, 2);
+  assert.equal(began.length, 3);
+  assert.ok(began[0] === 0 && began[1] > 0 && began[2] > began[1], `it began at ${began}`);
 });
 
 test("output goes on where it was when the line breaks", async () => {

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, realpathSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -19,16 +20,17 @@ export const SANDBOX = "sb-0000000000000000000000";
 
 /** Starts an agent that has a file of secrets, with this text. */
 export async function startAgent({ secrets = "" } = {}) {
-  const folder = join(process.env.TMPDIR ?? "/tmp", `pid1-modal-secrets-${process.pid}-${Math.random().toString(36).slice(2)}.toml`);
-  writeFileSync(folder, secrets);
-  const agent = await Agent.start({ args: ["--tls-self-signed", "--secrets", folder] });
-  agent.secrets = folder;
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "pid1-modal-")));
+  const file = join(folder, "secrets.toml");
+  writeFileSync(file, secrets);
+  const agent = await Agent.start({ folder, args: ["--tls-self-signed", "--secrets", file] });
+  agent.secrets = file;
   return agent;
 }
 
 /** A sandbox that is this agent. */
 export async function connectTo(agent, { port = agent.port, token = agent.token, id = SANDBOX } = {}) {
-  const python = process.env.MODAL_CLIENT_PYTHON ?? "python3";
+  const python = process.env.CONTROL_PLANE_PYTHON ?? "python3";
   const helper = fileURLToPath(new URL("control_plane.py", import.meta.url));
   const child = spawn(python, ["-B", helper, "--secrets", agent.secrets, `http://127.0.0.1:${port}/#token=${token}`], {
     stdio: ["ignore", "pipe", "inherit"],

@@ -1,5 +1,5 @@
-"""What all the tests stand on: the agent as a process of its own, Modal's SDK pointed at it, and the SDK's own client of
-the command router for what its upper level cannot do.
+"""What all the tests stand on: the agent as a process of its own, Modal's SDK pointed at it, and the SDK's own client
+of the command router for what its upper level cannot do.
 
 PID1_BIN is the program under test; without it the debug build of this repository. Every wait is for a condition and
 has a deadline; a test that hangs all the same is ended by an alarm.
@@ -61,7 +61,7 @@ logging.getLogger("modal-client").setLevel(logging.ERROR)
 
 
 def eventually(condition, what, deadline=DEADLINE):
-    """Looks again and again until `condition` gives something, and gives that: for what tells nobody when it changes."""
+    """Looks again and again until `condition` gives something, and gives that."""
     end = time.monotonic() + deadline
     while True:
         found = condition()

@@ -1,4 +1,4 @@
-"""What the calls promise beyond a command that runs: one id is one run, and what is wrong is said at once and for good."""
+"""What the calls promise beyond a command that runs: one id is one run, and what is wrong is said at once."""
 
 import asyncio
 import unittest
@@ -8,7 +8,7 @@ from modal.exception import AuthError, InvalidError, NotFoundError, PermissionDe
 from modal_proto.task_command_router_grpc import TaskCommandRouterBase
 
 from support import (
-    AUDIENCE, DEADLINE, ERR, PIPE, SECRET, TASK, Case, Status, alive, in_threads, jwt, loop, on_loop, pb, shell_status,
+    AUDIENCE, DEADLINE, ERR, NEW, PIPE, SECRET, TASK, Case, Status, alive, in_threads, jwt, loop, on_loop, pb, shell_status,
 )
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -149,6 +149,22 @@ class Wrong(Case):
         exec_id = self.router.start("true")
         with self.refused(Status.INVALID_ARGUMENT), self.within(2):
             self.router.read_at(exec_id, 0, descriptor=7)
+
+    def test_starts_that_make_no_sense(self):
+        nonsense = [
+            {"exec_id": ""}, {"exec_id": "x" * 100_000}, {"task_id": ""}, {"command_args": []}, {"command_args": [""]},
+            {"command_args": ["echo", "a\0b"]}, {"command_args": ["echo", "x" * 200_000]}, {"workdir": "/a\0b"},
+            {"stdout_config": 9}, {"stderr_config": 9},
+        ]
+        if NEW:
+            nonsense += [{"env": {"A": "a\0b"}}, {"env": {"": "x"}}, {"env": {"A=B": "x"}}, {"container_id": "other"}]
+        usual = {"task_id": TASK, "command_args": ["echo", "hello"], **PIPE}
+        for fields in nonsense:
+            request = pb.TaskExecStartRequest(**{**usual, "exec_id": str(uuid.uuid4()), **fields})
+            with self.subTest(list(fields)), self.within(2):
+                with self.refused(Status.INVALID_ARGUMENT, Status.NOT_FOUND, Status.UNIMPLEMENTED):
+                    self.router.raw("TaskExecStart", request)
+        self.assertEqual(self.router.read(self.router.start("echo", "hello")), b"hello\n")
 
     def test_what_is_not_offered_says_so(self):
         missing = [name for name in TaskCommandRouterBase.__abstractmethods__ if name not in OFFERED]

@@ -44,10 +44,12 @@ class ControlPlane(Case):
             self.assertEqual(helper.wait(10), 0)
 
     def test_no_url_of_an_agent(self):
-        for url in ("127.0.0.1:4560", "http://127.0.0.1:4560", "unix:/socket#token=x"):
-            done = subprocess.run([sys.executable, "-B", HELPER, url], capture_output=True, text=True, timeout=30)
-            self.assertEqual(done.returncode, 2, url)
-            self.assertIn("#token=TOKEN", done.stderr)
+        for url in ("127.0.0.1:4560", "http://127.0.0.1:4560", "unix:/socket#token=x", "http://127.0.0.1/#token=x"):
+            with self.assertRaisesRegex(ValueError, "#token=TOKEN"), control_plane.serve(url):
+                pass
+        done = subprocess.run([sys.executable, "-B", HELPER, "elsewhere"], capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("#token=TOKEN", done.stderr)
 
     def test_what_it_sets_is_as_before_when_it_is_over(self):
         before = dict(os.environ)

@@ -40,7 +40,8 @@ class Env(Case):
         one, two = (modal.Secret.from_name(name) for name in ("one", "two"))
         self.assertEqual(self.sandbox.exec(*SHOW, secrets=[one, two]).stdout.read(), "one,two,two words\n")
         self.assertEqual(self.sandbox.exec(*SHOW, secrets=[two, one]).stdout.read(), "one,one,two words\n")
-        self.assertEqual(self.sandbox.exec(*SHOW, secrets=[two, one], env={"B": "3"}).stdout.read(), "one,3,two words\n")
+        process = self.sandbox.exec(*SHOW, secrets=[two, one], env={"B": "3"})
+        self.assertEqual(process.stdout.read(), "one,3,two words\n")
 
     def test_ids_as_the_first_version_has_them(self):
         self.assertEqual(self.shown(secret_ids=["st-one", "st-two"]), "one,two,two words\n")

@@ -1,4 +1,4 @@
-"""Commands as users of the SDK run them: output, ends, signals, folders, and what is told when there is nothing to run."""
+"""Commands as users of the SDK run them: output, ends, signals, folders, and what is said if there is nothing to run."""
 
 import contextlib
 import io
@@ -88,6 +88,7 @@ class Exec(Case):
         self.assertEqual(self.sh("kill -9 $$").wait(), 137)
         self.assertEqual(self.sh("kill -TERM $$; sleep 1000").wait(), 143)
         self.assertEqual(self.sh("kill -INT $$; sleep 1000").wait(), 130)
+        self.assertEqual(self.sh("ulimit -c 0; kill -SEGV $$").wait(), 139)
 
     def test_no_signal_is_ignored_in_what_is_started(self):
         status = self.sandbox.exec("cat", "/proc/self/status").stdout.read()

@@ -1,4 +1,4 @@
-"""An agent that is killed in the middle and started again where it was: its programs are gone, and everybody is told."""
+"""An agent that is killed in the middle and started again: its programs are gone, and everybody is told."""
 
 import threading
 import time

@@ -19,7 +19,7 @@ class Pty(Case):
         return self.router.read(exec_id).decode()
 
     def test_all_output_is_on_stdout_as_terminals_have_it(self):
-        process = self.sandbox.exec("sh", "-c", "echo hello; echo err >&2; test -t 0 && test -t 1 && test -t 2", pty=True)
+        process = self.sh("echo hello; echo err >&2; test -t 0 && test -t 1 && test -t 2", pty=True)
         self.assertEqual(process.stdout.read(), "hello\r\nerr\r\n")
         with self.within(2):
             self.assertEqual(process.stderr.read(), "", "it has an end")
@@ -35,7 +35,8 @@ class Pty(Case):
 
     def test_what_it_is_called(self):
         names = {"env_term": "xterm-kitty", "env_colorterm": "truecolor", "env_term_program": "tests"}
-        self.assertEqual(self.run_on(info(**names), "echo $TERM $COLORTERM $TERM_PROGRAM"), "xterm-kitty truecolor tests\r\n")
+        shown = self.run_on(info(**names), "echo $TERM $COLORTERM $TERM_PROGRAM")
+        self.assertEqual(shown, "xterm-kitty truecolor tests\r\n")
         self.assertNotEqual(self.run_on(info(), "echo ${TERM:-none}"), "none\r\n", "a terminal has some name")
 
     def test_its_message_alone_is_enough(self):

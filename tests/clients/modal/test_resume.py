@@ -1,8 +1,9 @@
-"""Lines that break in the middle: the SDK goes on where it was, and no byte is lost or comes twice, in both directions."""
+"""Lines that break in the middle: the SDK goes on where it was, and no byte is lost or comes twice, either way."""
 
 import hashlib
 import os
 import threading
+import time
 import unittest
 
 from lines import Line
@@ -83,6 +84,48 @@ class Resume(Case):
         self.assertEqual(sorted(set(offsets)), wanted)
         for offset in wanted[:3]:
             self.assertGreaterEqual(offsets.count(offset), 2, f"each was sent again: {offsets}")
+
+    def test_input_that_waits_for_its_program(self):
+        # The line breaks while a write is accepted in part, and what was sent again waits beside it.
+        sandbox, router = self.lined()
+        fifo = self.fifo()
+        process = sandbox.exec("sh", "-c", "read go < $0; sha256sum", str(fifo), text=False)
+        data = noise(48 * MIB, seed=2)
+        written = []
+
+        def write():
+            for at in range(0, len(data), 16 * MIB):
+                process.stdin.write(data[at:at + 16 * MIB])
+                process.stdin.drain()
+                written.append(at)
+            process.stdin.write_eof()
+            process.stdin.drain()
+            written.append("end")
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        count = lambda: len(router.offsets(pb.TaskExecStdinWriteRequest))
+        for _ in range(3):
+            # Nothing goes up any more: it waits.
+            self.quiet()
+            sent = count()
+            self.line.cut()
+            eventually(lambda: count() > sent, "it is sent again")
+        self.assertNotIn("end", written)
+        fifo.write_text("go\n")
+        writer.join(20)
+        self.assertEqual(written[-1:], ["end"])
+        self.assertEqual(process.stdout.read().split()[0].decode(), sha256(data))
+
+    def quiet(self):
+        """Waits until nothing has gone to the agent for a while."""
+        last = [self.line.passed["up"], time.monotonic()]
+
+        def still():
+            if self.line.passed["up"] != last[0]:
+                last[:] = self.line.passed["up"], time.monotonic()
+            return time.monotonic() - last[1] > 0.3
+        eventually(still, "nothing is sent")
 
     def test_an_answer_that_is_lost(self):
         # The input has arrived and the line breaks before the answer has: it is sent again, and is there already.

@@ -89,6 +89,21 @@ class Stdin(Case):
         self.assertEqual(self.router.read(exec_id), b"hello world!")
         self.assertEqual(self.router.wait(exec_id), 0)
 
+    def test_what_is_written_by_many_at_once_is_written_once(self):
+        data = noise(6 * MIB)
+        fifo = self.fifo()
+        exec_id = self.router.start("sh", "-c", "read go < $0; sha256sum", str(fifo))
+        routers = [self.router, self.router, self.connect()[1], self.connect()[1]]
+
+        def write(router):
+            for at in range(0, len(data), MIB):
+                router.write(exec_id, at, data[at:at + MIB])
+        opener = threading.Thread(target=fifo.write_text, args=("go\n",), daemon=True)
+        opener.start()
+        in_threads(write, routers)
+        self.router.write(exec_id, len(data), eof=True)
+        self.assertEqual(self.router.read(exec_id).split()[0].decode(), sha256(data))
+
     def test_a_hole_is_refused_and_changes_nothing(self):
         exec_id = self.router.start("cat")
         self.router.write(exec_id, 0, b"abc")

@@ -7,7 +7,8 @@ import unittest
 from modal.stream_type import StreamType
 
 from support import (
-    TASK, Case, GRPCError, Status, alive, eventually, new_mark, on_loop, pb, process_id, running, shell_status,
+    TASK, Case, GRPCError, Status, alive, eventually, in_threads, new_mark, on_loop, pb, process_id, running,
+    shell_status,
 )
 
 # Whoever is first: the agent kills it, or the SDK looks at its own clock and does not ask any more.
@@ -37,14 +38,20 @@ class Time(Case):
             self.assertIn(process.wait(), KILLED)
             self.assertIn(process.poll(), KILLED)
 
+    def test_nobody_acts_on_the_death_of_another(self):
+        # A shell whose command is killed runs the next one, if it still can.
+        def run(_):
+            exec_id = self.router.start("sh", "-c", "echo before; sleep 1000; echo after", timeout_secs=1)
+            return self.router.wait(exec_id), self.router.read(exec_id)
+        self.assertEqual(in_threads(run, range(60)), [(137, b"before\n")] * 60)
+
     def test_nobody_of_its_family_is_left(self):
         mark = new_mark()
         # A child, one in the background, one in a session of its own, and all of them deaf to all but KILL; they hold
         # the pipe open, which would never end.
-        process = self.sh(
-            "trap '' TERM HUP INT; (sleep 1000; : $0) & setsid sh -c 'sleep 1000; : $0' $0 & sh -c 'sleep 1000; : $0' $0",
-            mark, timeout=1,
-        )
+        child = "sh -c 'sleep 1000; : $0' $0"
+        script = f"trap '' TERM HUP INT; (sleep 1000; : $0) & setsid {child} & {child}"
+        process = self.sh(script, mark, timeout=1)
         exec_id = process_id(process)
         eventually(lambda: len(running(mark)) >= 4, "all of them run")
         self.assertIn(process.wait(), KILLED)
