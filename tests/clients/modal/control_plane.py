@@ -51,10 +51,11 @@ class Answers:
 
     def __init__(self, agent_url, secrets_file):
         parts = urllib.parse.urlsplit(agent_url)
-        fragment = urllib.parse.parse_qs(parts.fragment)
-        if parts.scheme not in ("http", "https") or not parts.port or "token" not in fragment:
+        tokens = [part.removeprefix("token=") for part in parts.fragment.split("&") if part.startswith("token=")]
+        # The SDKs cannot read addresses of IPv6.
+        if parts.scheme not in ("http", "https") or not parts.hostname or ":" in parts.hostname or not any(tokens):
             raise ValueError("an agent's URL is http://HOST:PORT/#token=TOKEN, or the same with https")
-        self.scheme, self.address, self.token = parts.scheme, parts.netloc, fragment["token"][0]
+        self.scheme, self.address, self.token = parts.scheme, parts.netloc, urllib.parse.unquote(tokens[0])
         self.secrets_file = secrets_file
 
     async def ClientHello(self, request, metadata):

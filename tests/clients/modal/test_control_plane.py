@@ -44,12 +44,17 @@ class ControlPlane(Case):
             self.assertEqual(helper.wait(10), 0)
 
     def test_no_url_of_an_agent(self):
-        for url in ("127.0.0.1:4560", "http://127.0.0.1:4560", "unix:/socket#token=x", "http://127.0.0.1/#token=x"):
+        wrong = ("127.0.0.1:4560", "http://h:4560", "http://h:4560/#token=", "unix:/s#token=x", "http://[::1]:1/#token=x")
+        for url in wrong:
             with self.assertRaisesRegex(ValueError, "#token=TOKEN"), control_plane.serve(url):
                 pass
         done = subprocess.run([sys.executable, "-B", HELPER, "elsewhere"], capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 2)
         self.assertIn("#token=TOKEN", done.stderr)
+
+    def test_a_token_is_read_as_the_agent_writes_it(self):
+        answers = control_plane.Answers("https://box.example/#x=1&token=a%2Fb+c%3D", None)
+        self.assertEqual((answers.url({}), answers.token), ("https://box.example", "a/b+c="))
 
     def test_what_it_sets_is_as_before_when_it_is_over(self):
         before = dict(os.environ)
