@@ -15,7 +15,7 @@ from lines import Line
 from support import MIB, TASK, Case, noise, on_loop, pb, process_id, sha256
 
 LONG = os.environ.get("PID1_LONG") == "1"
-SIZE = (200 if LONG else 48) * MIB
+SIZE = (200 if LONG else 32) * MIB
 PIECE = MIB
 
 

@@ -90,7 +90,7 @@ class Resume(Case):
         sandbox, router = self.lined()
         fifo = self.fifo()
         process = sandbox.exec("sh", "-c", "read go < $0; sha256sum", str(fifo), text=False)
-        data = noise(48 * MIB, seed=2)
+        data = noise(32 * MIB, seed=2)
         written = []
 
         def write():
