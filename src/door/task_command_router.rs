@@ -11,6 +11,7 @@ mod stdio;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use pid1_sdk::engine::Engine;
@@ -18,6 +19,7 @@ use pid1_sdk::error::printable;
 use pid1_sdk::process::{Exit, ExitStatus};
 use pid1_sdk::{Identity, limits};
 use prost::UnknownEnumValue;
+use tokio::time::timeout;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::budget::FREE_BYTES;
@@ -30,6 +32,9 @@ use contract::task_command_router_server::TaskCommandRouter;
 use contract::task_exec_poll_response::ExitStatus as Polled;
 use contract::task_exec_stdin_write_stream_request::Payload;
 use contract::task_exec_wait_response::ExitStatus as Waited;
+
+/// How long a client that has said that nothing follows may take to end its half of the call.
+const HALF_CLOSE: Duration = Duration::from_secs(1);
 
 /// The door.
 #[derive(Debug)]
@@ -171,7 +176,13 @@ impl RouterDoor {
                     return Err(Status::invalid_argument(text));
                 }
                 Some(Some(Payload::Data(data))) => input.write(&data).await?,
-                Some(Some(Payload::End(_))) => return Ok(input.end()?),
+                Some(Some(Payload::End(_))) => {
+                    input.end()?;
+                    // An answer to who has not ended his half yet breaks that off, which some take for an error.
+                    let ended = async { while let Ok(Some(_)) = messages.message().await {} };
+                    let _ = timeout(HALF_CLOSE, ended).await;
+                    return Ok(());
+                }
                 Some(Some(Payload::Start(_))) => {
                     return Err(Status::invalid_argument("a stream of input starts once"));
                 }
