@@ -1,5 +1,5 @@
 //! Turns `api.proto` into Rust: the messages themselves, and a small table that gives each body its name and
-//! number.
+//! number. And `src/project/languages/` into the table of languages.
 //!
 //! The proto compiler is protox, so that building needs no `protoc` on the machine.
 
@@ -10,6 +10,9 @@ use std::{env, error::Error, fs};
 use heck::ToUpperCamelCase;
 use prost::Message;
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+
+#[path = "build/languages.rs"]
+mod languages;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../..");
@@ -26,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?);
     fs::write(out.join("bodies.rs"), body_table(&descriptors)?)?;
+    fs::write(out.join("languages.rs"), languages::table(Path::new("src/project/languages"))?)?;
     for file in &mut descriptors.file {
         file.source_code_info = None;
     }

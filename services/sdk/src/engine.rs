@@ -281,6 +281,11 @@ impl Engine {
         })
     }
 
+    /// The environment of every program, without the settings'.
+    pub(crate) fn environment(&self) -> &[(OsString, OsString)] {
+        &self.config.environment
+    }
+
     /// The container's value of an environment variable.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.config.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())

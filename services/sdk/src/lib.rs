@@ -16,6 +16,7 @@ pub mod identity;
 pub mod limits;
 pub mod outbox;
 pub mod process;
+pub mod project;
 pub mod relay;
 pub mod runtimes;
 pub mod service;

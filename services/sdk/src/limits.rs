@@ -4,12 +4,14 @@
 mod documents;
 mod people;
 mod programs;
+mod project;
 
 use std::time::Duration;
 
 pub use documents::*;
 pub use people::*;
 pub use programs::*;
+pub use project::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;

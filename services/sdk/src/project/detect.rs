@@ -1,0 +1,133 @@
+//! Which language a workspace is in, and which of its files is the program: by what lies at its root.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::language::{Detect, LANGUAGES, Language};
+use super::{FILE, Project};
+use crate::error::Result;
+use crate::limits;
+use crate::watch::{Change, What};
+use crate::workspace::Kind;
+
+/// What a workspace was known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// Its language.
+    pub language: &'static Language,
+    /// The rule that found it.
+    pub by: &'static Detect,
+    /// The main file, from the root; `None` if the program is run as a whole.
+    pub entrypoint: Option<String>,
+}
+
+/// Whether `change`, which is relative to the root, can change what a plan says: a file came or went by which workspaces
+/// are known, or one was written that is looked into.
+pub fn matters(change: &Change) -> bool {
+    let of = |path: &Path, written: bool| {
+        let Some(name) = path.to_str() else { return false };
+        let by_rule = |rule: &Detect| match rule.file.strip_prefix('*') {
+            Some(ending) => !written && name.ends_with(ending),
+            None => name == rule.file && (!written || !rule.has.is_empty() || !rule.entrypoint.is_empty()),
+        };
+        name == FILE || LANGUAGES.iter().flat_map(|language| language.detect).any(by_rule)
+    };
+    match &change.what {
+        What::Modify => of(&change.path, true),
+        What::Move(to) => of(&change.path, false) || of(to, false),
+        What::Create | What::Remove => of(&change.path, false),
+    }
+}
+
+/// The names of the files at the root, as far as they are looked at.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, Kind>);
+
+impl Project<'_> {
+    /// What the workspace looks like; only as one in `language` if that is given. `None` if it looks like nothing.
+    ///
+    /// # Errors
+    /// If the root cannot be listed.
+    pub fn detect(&self, language: Option<&'static Language>) -> Result<Option<Detected>> {
+        Ok(self.detect_among(&self.names()?, language))
+    }
+
+    /// The languages that the workspace is in: that of its program, then all others of which it has a file.
+    ///
+    /// # Errors
+    /// If `.replit` is wrong, or the root cannot be listed.
+    pub fn languages(&self) -> Result<Vec<&'static Language>> {
+        let names = self.names()?;
+        let declared = self.declared_language(&self.dot_replit()?);
+        let main = declared.or_else(|| self.detect_among(&names, None).map(|found| found.language));
+        let of_files = names.0.keys().filter_map(|name| Language::of_file(Path::new(name)));
+        let there: Vec<_> = of_files.collect();
+        let others = LANGUAGES.iter().filter(|one| Some(*one) != main && there.contains(one));
+        Ok(main.into_iter().chain(others).collect())
+    }
+
+    /// What lies at the root. Of more than [`limits::PROJECT_ENTRIES`] entries some are not looked at. Names that are no
+    /// text are none that a rule could have.
+    pub(super) fn names(&self) -> Result<Names> {
+        let mut names = BTreeMap::new();
+        for entry in self.workspace.list(Path::new("."))?.take(limits::PROJECT_ENTRIES) {
+            let entry = entry?;
+            if matches!(entry.kind, Kind::File | Kind::Link)
+                && let Ok(name) = entry.name.into_string()
+            {
+                names.insert(name, entry.kind);
+            }
+        }
+        Ok(Names(names))
+    }
+
+    pub(super) fn detect_among(
+        &self,
+        names: &Names,
+        language: Option<&'static Language>,
+    ) -> Option<Detected> {
+        let languages = LANGUAGES.iter().filter(|one| language.is_none_or(|wanted| wanted == *one));
+        let mut rules: Vec<_> =
+            languages.flat_map(|language| language.detect.iter().map(move |by| (language, by))).collect();
+        rules.sort_by_key(|(_, by)| std::cmp::Reverse(by.weight));
+        rules.into_iter().find_map(|(language, by)| {
+            let file = names.find(by.file)?;
+            let entrypoint = if !by.has.is_empty() {
+                self.text_in(file, by.has)?;
+                None
+            } else if !by.entrypoint.is_empty() {
+                Some(self.text_in(file, by.entrypoint).filter(|file| self.is_file(file))?)
+            } else if !by.run.is_empty() {
+                None
+            } else {
+                Some(file.to_owned())
+            };
+            Some(Detected { language, by, entrypoint })
+        })
+    }
+
+    /// The text at a place of a small JSON file.
+    fn text_in(&self, file: &str, place: &str) -> Option<String> {
+        let content = self.workspace.read(Path::new(file), limits::PROJECT_MANIFEST_BYTES).ok()?;
+        let json: serde_json::Value = serde_json::from_slice(&content).ok()?;
+        let found = place.split('.').try_fold(&json, |json, key| json.get(key))?;
+        found.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
+    }
+
+    /// Whether there is a regular file of the workspace, links followed.
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.workspace.open_file(Path::new(path)).is_ok()
+    }
+}
+
+impl Names {
+    /// The file with this name, or the only one with this ending.
+    fn find(&self, pattern: &str) -> Option<&str> {
+        let Some(ending) = pattern.strip_prefix('*') else {
+            return self.0.get_key_value(pattern).map(|(name, _)| name.as_str());
+        };
+        let mut all = self.0.keys().filter(|name| name.len() > ending.len() && name.ends_with(ending));
+        let first = all.next()?;
+        all.next().is_none().then_some(first)
+    }
+}

@@ -1,0 +1,107 @@
+//! What the workspace's program is and how it is run: `.replit`, the languages, and from both a plan.
+//!
+//! - [`DotReplit`] is the file `.replit` at the root. One that is not there says nothing; one that is wrong is an error
+//!   that names the line and what may stand there.
+//! - [`LANGUAGES`] is what is known of each language: one file in `languages/` for each, and nothing elsewhere.
+//! - [`RunPlan`] is what Run does: what the file says, else what the language does with the file that looks like the
+//!   program's.
+//!
+//! What it deliberately does not do: start anything, or look at more than `.replit`, the root's own entries and the
+//! manifests among them. What a plan says may not work is found out by running it.
+//!
+//! All methods of [`Project`] may wait for the disk: call them through
+//! [`Runtimes::file_work`](crate::runtimes::Runtimes::file_work).
+
+mod command;
+mod detect;
+mod dot_replit;
+mod edit;
+mod env;
+mod language;
+mod message;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod update;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use command::CommandLine;
+pub use detect::{Detected, matters};
+pub use dot_replit::{
+    DotReplit, Interpreter, LanguageSection, LanguageServer, Packager as PackagerSection, Port,
+};
+pub use language::{Detect, Eval, Hint, LANGUAGES, Language, Packager};
+pub use plan::{RunPlan, Step};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::workspace::{Metadata, Workspace};
+
+/// The file at the root that says how the program is run.
+pub const FILE: &str = ".replit";
+
+/// The workspace's program, seen with the settings in force when it was asked for.
+#[derive(Debug)]
+pub struct Project<'a> {
+    workspace: &'a Workspace,
+    /// The main language as a client has set it; empty if none has.
+    language: String,
+    /// Where programs start.
+    cwd: PathBuf,
+    /// Variables that those of `.replit` may refer to, the last of two equal ones counts.
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Engine {
+    /// The workspace's program, and how it is run.
+    pub fn project(&self) -> Project<'_> {
+        let settings = self.settings();
+        let mut environment = self.environment().to_vec();
+        environment.extend(settings.env);
+        Project {
+            workspace: self.workspace(),
+            language: settings.language,
+            cwd: settings.cwd.unwrap_or_else(|| self.root().to_owned()),
+            environment,
+        }
+    }
+}
+
+impl Project<'_> {
+    /// What `.replit` says; nothing if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be read, is too large, or is not what it should be.
+    pub fn dot_replit(&self) -> Result<DotReplit> {
+        match self.text()? {
+            Some((text, _)) => DotReplit::parse(&text),
+            None => Ok(DotReplit::default()),
+        }
+    }
+
+    /// The text of `.replit`, and what file that is.
+    fn text(&self) -> Result<Option<(String, Metadata)>> {
+        let path = Path::new(FILE);
+        let (file, metadata) = match self.workspace.open_file(path) {
+            Ok(opened) => opened,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let content = self.workspace.read_opened(path, &file, &metadata, limits::DOT_REPLIT_BYTES)?;
+        let text = String::from_utf8(content).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            Error::new(format!("{FILE}, line {line}: it is not UTF-8: write it anew as that"))
+        })?;
+        Ok(Some((text, metadata)))
+    }
+
+    /// The main language: as a client has set it, else as `.replit` says it. `None` if neither does, or it is none that is
+    /// known.
+    pub(self) fn declared_language(&self, dot_replit: &DotReplit) -> Option<&'static Language> {
+        Language::find(&self.language).or_else(|| Language::find(&dot_replit.language))
+    }
+}

@@ -1,0 +1,216 @@
+//! What Run does: compile, run, and read lines afterwards.
+//!
+//! What `.replit` says counts. Where it says nothing of `run`, the language does: the one that a client has set, else that
+//! of `.replit`, else the one that its entrypoint is in, else what the root looks like. The file is the entrypoint of
+//! `.replit`, else what the language would take.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use super::command::CommandLine;
+use super::detect::Detected;
+use super::dot_replit::DotReplit;
+use super::language::{Hint, LANGUAGES, Language};
+use super::{FILE, Project, env};
+use crate::error::{Error, Result, printable};
+use crate::workspace::{FileError, from_wire, to_wire};
+
+/// What Run does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlan {
+    /// The program's language, as far as it is known.
+    pub language: Option<&'static Language>,
+    /// The file that is run, from the root; `None` if the program is run as a whole.
+    pub entrypoint: Option<PathBuf>,
+    /// What has to succeed before.
+    pub compile: Option<Step>,
+    /// Runs the program.
+    pub run: Step,
+    /// Runs the program and then reads lines.
+    pub repl: Option<Step>,
+    /// What that prints when it waits for a line; empty if it is not known.
+    pub prompt: Vec<u8>,
+    /// What to say to what is printed: those of `.replit` first.
+    pub hints: Vec<Hint>,
+}
+
+/// One program, for [`Engine::spec`](crate::engine::Engine::spec).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The program and what it is given.
+    pub args: Vec<OsString>,
+    /// Variables of `.replit` and of the command, over those that programs have anyway.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// What is run: a file, or the program as a whole.
+struct Target {
+    language: &'static Language,
+    compile: &'static [&'static str],
+    run: &'static [&'static str],
+    file: Option<PathBuf>,
+}
+
+impl Project<'_> {
+    /// What Run does, or, with a `file` as clients name it, what runs that. What is compiled goes into the folder `build`,
+    /// which is outside of the workspace and there when the plan is carried out.
+    ///
+    /// # Errors
+    /// If `.replit` is wrong, a file is not there or not within the workspace, or there is nothing to run: with what to do
+    /// about it.
+    pub fn run_plan(&self, file: Option<&str>, build: &Path) -> Result<RunPlan> {
+        let dot_replit = self.dot_replit()?;
+        let variables = env::expand(&dot_replit.env, &self.environment)?;
+        let target = match (file.filter(|file| !file.is_empty()), &dot_replit.run) {
+            (Some(file), _) => self.of_file(file, &dot_replit)?,
+            // What it runs is its own business; the rest is as good as can be told.
+            (None, Some(_)) => self.of_workspace(&dot_replit).ok(),
+            (None, None) => Some(self.of_workspace(&dot_replit)?),
+        };
+        let own = dot_replit.run.as_ref().filter(|_| file.is_none_or(str::is_empty));
+        let given = |command: &CommandLine| Step {
+            args: command.args.iter().map(OsString::from).collect(),
+            env: variables
+                .iter()
+                .cloned()
+                .chain(command.env.iter().map(|(n, v)| (n.into(), v.into())))
+                .collect(),
+        };
+        let entrypoint = target.as_ref().and_then(|target| target.file.clone());
+        let shown = entrypoint.as_deref().map(|file| self.as_argument(file));
+        let made = |args: &[&str]| {
+            (!args.is_empty()).then(|| Step {
+                args: args.iter().map(|arg| fill(arg, shown.as_deref(), build)).collect(),
+                env: variables.clone(),
+            })
+        };
+        let language = target.as_ref().map(|target| target.language);
+        let (compile, run) = match (own, &target) {
+            (Some(run), _) => (dot_replit.compile.as_ref().map(given), given(run)),
+            (None, Some(target)) => {
+                let run = made(target.run).ok_or_else(|| nothing(&dot_replit, &self.language))?;
+                // What is run is what the language's own command makes, where it has one.
+                let compile = dot_replit.compile.as_ref().filter(|_| file.is_none_or(str::is_empty));
+                (made(target.compile).or_else(|| compile.map(given)), run)
+            }
+            (None, None) => return Err(nothing(&dot_replit, &self.language)),
+        };
+        let repl = dot_replit.interpreter.command.as_ref().map(given);
+        let repl = repl.or_else(|| made(language.filter(|_| entrypoint.is_some())?.repl));
+        let hints = dot_replit.hints.iter().chain(language.into_iter().flat_map(|language| language.hints));
+        Ok(RunPlan {
+            language,
+            compile,
+            run,
+            repl,
+            prompt: dot_replit.interpreter.prompt.clone(),
+            hints: hints.cloned().collect(),
+            entrypoint,
+        })
+    }
+
+    /// A file that somebody wants to run.
+    fn of_file(&self, file: &str, dot_replit: &DotReplit) -> Result<Option<Target>> {
+        let file = self.file(Path::new(&from_wire(file)))?;
+        let language = Language::of_file(&file).or_else(|| self.declared_language(dot_replit));
+        let language = language.ok_or_else(|| {
+            let (name, known) = (printable(&to_wire(file.as_os_str())), endings());
+            Error::new(format!("{name} is in no language that can be run here: {known}"))
+        })?;
+        Ok(Some(Target::of(language, file)))
+    }
+
+    /// The workspace's own program, by its language.
+    fn of_workspace(&self, dot_replit: &DotReplit) -> Result<Target> {
+        let declared = self.declared_language(dot_replit);
+        if !dot_replit.entrypoint.is_empty() {
+            let entrypoint = Path::new(&dot_replit.entrypoint);
+            if let Some(language) = declared.or_else(|| Language::of_file(entrypoint)) {
+                let because =
+                    |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
+                return Ok(Target::of(language, self.file(entrypoint).map_err(because)?));
+            }
+        }
+        let names = self.names()?;
+        let found = self.detect_among(&names, declared);
+        match (found, declared) {
+            (Some(Detected { language, by, entrypoint }), _) => match entrypoint {
+                Some(file) => Ok(Target::of(language, self.file(Path::new(&file))?)),
+                None => Ok(Target { language, compile: by.compile, run: by.run, file: None }),
+            },
+            (None, Some(language)) => Err(Error::new(format!(
+                "no program to run: the language is {}, and there is no {}: make that file, or write \
+                 entrypoint = \"…\" or run = \"…\" into {FILE}",
+                language.title, language.entrypoint
+            ))),
+            (None, None) => Err(nothing(dot_replit, &self.language)),
+        }
+    }
+
+    /// Where a regular file of the workspace is, from the root.
+    fn file(&self, path: &Path) -> Result<PathBuf> {
+        self.workspace.open_file(path)?;
+        // As it is called, if nothing in that needs thought: programs tell of themselves by it.
+        let inner = path.strip_prefix(self.workspace.root()).unwrap_or(path);
+        let parts = inner.components().filter(|part| *part != Component::CurDir);
+        let plain: Option<PathBuf> =
+            parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect();
+        match plain {
+            Some(plain) => Ok(plain),
+            None => self.workspace.resolve(path).map_err(|error: FileError| error.into()),
+        }
+    }
+
+    /// A file of the workspace as a program in the folder where programs start finds it, and takes it for a file.
+    fn as_argument(&self, file: &Path) -> OsString {
+        if self.cwd != self.workspace.root() {
+            return self.workspace.root().join(file).into();
+        }
+        if file.as_os_str().as_encoded_bytes().starts_with(b"-") {
+            return Path::new(".").join(file).into();
+        }
+        file.into()
+    }
+}
+
+impl Target {
+    fn of(language: &'static Language, file: PathBuf) -> Target {
+        Target { language, compile: language.compile, run: language.run, file: Some(file) }
+    }
+}
+
+/// An argument of a language's command with what it stands for.
+fn fill(arg: &str, entrypoint: Option<&std::ffi::OsStr>, build: &Path) -> OsString {
+    if arg == "{entrypoint}" {
+        return entrypoint.unwrap_or_default().to_owned();
+    }
+    match arg.strip_prefix("{build}") {
+        Some(rest) => {
+            let mut path = build.as_os_str().to_owned();
+            path.push(rest);
+            path
+        }
+        None => arg.into(),
+    }
+}
+
+fn nothing(dot_replit: &DotReplit, set: &str) -> Error {
+    let unknown = [set, &dot_replit.language].into_iter().find(|name| !name.is_empty());
+    let unknown = match unknown.filter(|name| Language::find(name).is_none()) {
+        Some(name) => Cow::Owned(format!(" the language {} is not known here.", printable(name))),
+        None => Cow::Borrowed(""),
+    };
+    Error::new(format!(
+        "no program to run:{unknown} write run = \"…\" into {FILE}, or add a file that is known: {}",
+        entrypoints()
+    ))
+}
+
+fn entrypoints() -> String {
+    LANGUAGES.iter().map(|language| language.entrypoint).collect::<Vec<_>>().join(", ")
+}
+
+fn endings() -> String {
+    LANGUAGES.iter().flat_map(|language| language.extensions.iter().copied()).collect::<Vec<_>>().join(", ")
+}
