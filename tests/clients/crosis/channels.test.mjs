@@ -9,7 +9,7 @@ let agent;
 before(async () => (agent = await Agent.start()));
 after(() => agent.stop());
 
-const INERT = ["null", "open", "git", "dotreplit", "toolchain", "nix", "nixmodule", "streamreader", "vnc"];
+const INERT = ["null", "open", "git", "nix", "nixmodule", "streamreader", "vnc"];
 
 test("shell and exec are opened and closed, again and again", async () => {
   const crosis = await Crosis.connect(agent);
