@@ -3,6 +3,7 @@
 use pid1_sdk::ServiceDef;
 
 const FILES: &str = "the workspace's files: read, written whole, listed, moved and removed";
+const INTERPRETER: &str = "the run of the project's program in its language's interpreter, which then stays";
 const NULL: &str = "opens and does nothing: not built yet, or nothing to do";
 
 /// Every name that clients may open.
@@ -13,7 +14,16 @@ pub const SERVICES: &[ServiceDef] = &[
         "process",
         "a program byte for byte, resumable, with its exact end",
     ),
-    ServiceDef::new::<pid1_run::Run>("run", "the main command, watched by any number of clients"),
+    ServiceDef::new::<pid1_run::Run>("run", "the run of the project's program, or the main command"),
+    ServiceDef::new::<pid1_run::Run>("run2", "the run of the project's program"),
+    ServiceDef::new::<pid1_run::Run>("console", "the run of the project's program"),
+    ServiceDef::new::<pid1_run::ShellRun>(
+        "shellrun2",
+        "the run of the project's program, and a shell between runs",
+    ),
+    ServiceDef::new::<pid1_run::Interpreter>("interp", INTERPRETER),
+    ServiceDef::new::<pid1_run::Interpreter>("interp2", INTERPRETER),
+    ServiceDef::new::<pid1_run::Output>("output", "what the run prints, and where that begins and ends"),
     ServiceDef::new::<pid1_files::Files>("gcsfiles", FILES),
     ServiceDef::new::<pid1_files::Files>("files", FILES),
     ServiceDef::new::<pid1_fsevents::FsEvents>(

@@ -1,14 +1,186 @@
-//! The service as a script of what members send and get.
+//! The services as a script of what members send and get, with real programs.
 
-use pid1_run::Run;
-use pid1_sdk::Role;
-use pid1_sdk::api::{State, command::Body};
+use std::fs;
+
+use pid1_run::{Interpreter, Output, Run, ShellRun};
+use pid1_sdk::api::{Clear, Ok as Done, ResizeTerm, RunMain, State, command::Body};
 use pid1_sdk::process::{Io, Keep};
-use pid1_sdk::testing::{TestChannel, conformance};
+use pid1_sdk::testing::{TestChannel, TestMember, conformance};
+use pid1_sdk::{Role, Service};
+
+const RUNNING: Body = Body::State(State::Running as i32);
+const STOPPED: Body = Body::State(State::Stopped as i32);
+
+fn run_main() -> Body {
+    Body::RunMain(RunMain::default())
+}
+
+/// A window on a project whose Run button runs this line.
+fn project<S: Service>(line: &str) -> TestChannel {
+    let channel = TestChannel::open::<S>(Some("runner"));
+    fs::write(channel.root().join(".replit"), format!("run = {line:?}\n")).expect("written");
+    channel
+}
+
+async fn state(member: &mut TestMember, wanted: &Body) {
+    member.until(|body| body == wanted).await;
+}
+
+/// Waits for `text`, and then for a prompt.
+async fn prompt_behind(member: &mut TestMember, text: &str) {
+    let mut all = String::new();
+    while !all.split_once(text).is_some_and(|(_, rest)| rest.contains('\u{eea7}')) {
+        if let Body::Output(more) = member.next().await {
+            all += &more;
+        }
+    }
+}
+
+#[tokio::test]
+async fn run_is_pressed_answered_and_watched_in_any_number_of_windows() {
+    let channel = project::<Run>("echo begin; read line; echo got $line; exit 3");
+    let mut editor = channel.join(Role::Editor).await;
+    let mut viewer = channel.join(Role::Viewer).await;
+    assert_eq!(editor.next().await, STOPPED);
+    assert!(
+        matches!(editor.ask(Body::Input("early\n".into())).await, Body::Error(text) if text.contains("press Run"))
+    );
+    assert!(matches!(viewer.ask(run_main()).await, Body::Error(text) if text.contains("editor")));
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    state(&mut viewer, &RUNNING).await;
+    viewer.until_output("begin\r\n").await;
+    // A second press changes nothing.
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.send(Body::Input("it\n".into())).await;
+    let said = viewer.until_output("exit status 3\r\n").await;
+    assert!(said.contains("got it\r\n") && said.matches("begin").count() <= 1, "{said:?}");
+    state(&mut viewer, &STOPPED).await;
+
+    let mut late = channel.join(Role::Viewer).await;
+    let Body::Output(past) = late.next().await else { panic!("the past comes first") };
+    assert!(past.starts_with("begin\r\n") && past.ends_with("exit status 3\r\n"), "{past:?}");
+    assert_eq!(late.next().await, STOPPED);
+}
+
+#[tokio::test]
+async fn what_runs_is_stopped_with_all_it_has_started_and_runs_again() {
+    let channel = project::<Run>("sleep 1000 & echo up; wait");
+    let mut editor = channel.join(Role::Editor).await;
+    for _ in 0..3 {
+        assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+        state(&mut editor, &RUNNING).await;
+        editor.until_output("up\r\n").await;
+        assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
+        state(&mut editor, &STOPPED).await;
+        for process in channel.engine().processes().list() {
+            process.stopped().await;
+            assert!(!process.left_anything().await);
+        }
+    }
+    // Nothing of the past is left but what came since.
+    assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
+    let mut late = channel.join(Role::Editor).await;
+    assert_eq!(late.next().await, STOPPED);
+}
+
+#[tokio::test]
+async fn without_a_program_it_says_what_to_do() {
+    let channel = TestChannel::open::<Run>(Some("runner"));
+    let mut editor = channel.join(Role::Editor).await;
+    let Body::Error(said) = editor.ask(run_main()).await else { panic!("there is nothing to run") };
+    assert!(said.contains(".replit"), "{said}");
+    editor.until_output(".replit").await;
+}
+
+#[tokio::test]
+async fn a_shell_is_there_between_runs_with_the_prompt_that_clients_look_for() {
+    let channel = project::<ShellRun>("echo it runs; read line; echo got $line");
+    let mut editor = channel.join(Role::Editor).await;
+    editor.until_output("\u{eea7}").await;
+    editor.send(Body::Input("echo $((6*7))\r".into())).await;
+    prompt_behind(&mut editor, "42\r\n").await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    state(&mut editor, &RUNNING).await;
+    editor.until_output("it runs\r\n").await;
+    editor.send(Body::Input("a line\r".into())).await;
+    prompt_behind(&mut editor, "got a line\r\n").await;
+    // The same shell.
+    editor.send(Body::Input("echo back\r".into())).await;
+    editor.until_output("back\r\n").await;
+}
+
+#[tokio::test]
+async fn the_window_has_the_size_of_who_typed_last() {
+    let channel = project::<Run>("stty size; read line; stty size");
+    let mut editor = channel.join(Role::Editor).await;
+    let mut viewer = channel.join(Role::Viewer).await;
+    editor.send(Body::ResizeTerm(ResizeTerm { rows: 33, cols: 111 })).await;
+    assert_eq!(viewer.ask(Body::ResizeTerm(ResizeTerm { rows: 5, cols: 5 })).await, Body::Ok(Done {}));
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until_output("33 111\r\n").await;
+    editor.send(Body::ResizeTerm(ResizeTerm { rows: 40, cols: 120 })).await;
+    editor.send(Body::Input("\r".into())).await;
+    editor.until_output("40 120\r\n").await;
+}
+
+#[tokio::test]
+async fn who_only_looks_on_is_told_where_each_output_begins_and_ends() {
+    let channel = project::<Output>("echo hello; exit 4");
+    let mut editor = channel.join(Role::Editor).await;
+    assert!(matches!(editor.ask(Body::Input("x".into())).await, Body::Error(_)));
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until(|body| matches!(body, Body::OutputBlockStartEvent(_))).await;
+    editor.until_output("hello\r\n").await;
+    editor.until(|body| *body == Body::ExitCodeEvent(4)).await;
+    let end = editor.until(|body| matches!(body, Body::OutputBlockEndEvent(_))).await;
+    assert!(matches!(end, Body::OutputBlockEndEvent(end) if end.exit_code == 4));
+    state(&mut editor, &STOPPED).await;
+}
+
+#[tokio::test]
+async fn the_interpreter_stays_when_the_program_has_ended() {
+    let channel = TestChannel::open::<Interpreter>(Some("interper"));
+    fs::write(channel.root().join("main.py"), "answer = 6 * 7\nprint('ready')\n").expect("written");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until_output("ready\r\n").await;
+    editor.send(Body::Input("answer + 1\r".into())).await;
+    editor.until_output("43\r\n").await;
+    assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
+    state(&mut editor, &STOPPED).await;
+}
+
+#[tokio::test]
+async fn advice_goes_with_the_output() {
+    let channel = TestChannel::open::<Run>(Some("runner"));
+    fs::write(channel.root().join("main.py"), "import a_package_that_is_not_there\n").expect("written");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    let hint = editor.until(|body| matches!(body, Body::Hint(_))).await;
+    assert!(
+        matches!(&hint, Body::Hint(hint) if hint.text.contains("a_package_that_is_not_there")),
+        "{hint:?}"
+    );
+}
+
+#[tokio::test]
+async fn endless_output_comes_in_few_messages_and_is_stopped() {
+    let channel = project::<Run>("i=0; while :; do i=$((i+1)); echo $i; done");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    let mut outputs = 0;
+    let begin = std::time::Instant::now();
+    while begin.elapsed().as_secs() < 3 {
+        outputs += usize::from(matches!(editor.next().await, Body::Output(_)));
+    }
+    assert!(outputs < 120 + 3 * 80, "{outputs} messages");
+    editor.send(Body::Clear(Clear {})).await;
+    state(&mut editor, &STOPPED).await;
+}
 
 /// A channel of that name, on an engine whose main command is this script.
-fn channel(name: &str, script: &str) -> TestChannel {
-    let channel = TestChannel::open::<Run>(Some(name));
+fn main_command(script: &str) -> TestChannel {
+    let channel = TestChannel::open::<Run>(Some("main"));
     let engine = channel.engine();
     let args = ["/bin/sh", "-c", script].map(Into::into).to_vec();
     let spec = engine.spec(args, Vec::new(), Io::Pipes { split_stderr: true }, Keep::Tail);
@@ -17,8 +189,8 @@ fn channel(name: &str, script: &str) -> TestChannel {
 }
 
 #[tokio::test]
-async fn it_shows_both_streams_takes_input_and_says_when_the_command_has_ended() {
-    let channel = channel("main", "echo out; echo err >&2; read line; echo got $line; exit 3");
+async fn the_main_command_is_shown_fed_and_not_stopped() {
+    let channel = main_command("echo out; echo err >&2; read line; echo got $line; exit 3");
     let mut viewer = channel.join(Role::Viewer).await;
     let mut editor = channel.join(Role::Editor).await;
     let mut seen = String::new();
@@ -29,24 +201,21 @@ async fn it_shows_both_streams_takes_input_and_says_when_the_command_has_ended()
     }
     let refused = viewer.ask(Body::Input("x\n".into())).await;
     assert!(matches!(&refused, Body::Error(text) if text.contains("editor")), "{refused:?}");
-    assert_eq!(editor.ask(Body::Input("it\n".into())).await, Body::Ok(Default::default()));
+    assert!(matches!(editor.ask(Body::Clear(Clear {})).await, Body::Error(_)));
+    assert_eq!(editor.ask(Body::Input("it\n".into())).await, Body::Ok(Done {}));
     viewer.until_output("got it\n").await;
-    viewer.until(|body| *body == Body::State(State::Stopped.into())).await;
+    state(&mut viewer, &STOPPED).await;
 
     let mut late = channel.join(Role::Viewer).await;
-    assert_eq!(late.next().await, Body::Output("out\ngot it\nerr\n".into()));
-    assert_eq!(late.next().await, Body::State(State::Stopped.into()));
+    let Body::Output(past) = late.next().await else { panic!("the past comes first") };
+    assert!(past.contains("out\n") && past.contains("err\n") && past.ends_with("got it\n"), "{past:?}");
+    assert_eq!(late.next().await, STOPPED);
 }
 
 #[tokio::test]
-async fn another_name_says_what_there_is() {
-    let channel = channel("other", "exec sleep 10");
-    let mut editor = channel.join(Role::Editor).await;
-    let said = editor.next().await;
-    assert!(matches!(&said, Body::Error(text) if text.contains("named main")), "{said:?}");
-}
-
-#[tokio::test]
-async fn it_keeps_the_promises_of_every_service() {
+async fn they_keep_the_promises_of_every_service() {
     conformance::<Run>(&[]).await;
+    conformance::<ShellRun>(&[]).await;
+    conformance::<Interpreter>(&[]).await;
+    conformance::<Output>(&[]).await;
 }

@@ -1,11 +1,12 @@
 //! What every service stands on: processes, the workspace's root, runtimes and run-time settings. It knows no
 //! transport; each door and each channel shares one engine.
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,7 @@ pub struct Engine {
     main_command: OnceLock<Process>,
     started: Instant,
     snapshots: Snapshots,
+    shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// What a client with the right to may change while the agent runs; it holds for programs started from then on.
@@ -112,6 +114,7 @@ impl Engine {
             main_command: OnceLock::new(),
             started: Instant::now(),
             snapshots: Snapshots::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -153,6 +156,15 @@ impl Engine {
     /// What puts everything on disk, and what holds that off.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// What all channels of a service share, told apart by its type: made when it is first asked for, and there as long as
+    /// the engine is.
+    pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        // The key is its type.
+        entry.clone().downcast().unwrap_or_default()
     }
 
     /// What signs URLs of the workspace's files.

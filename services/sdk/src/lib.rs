@@ -26,6 +26,7 @@ pub mod store;
 pub mod testing;
 pub mod utf8;
 pub mod watch;
+pub mod window;
 pub mod wire;
 pub mod workspace;
 

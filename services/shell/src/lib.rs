@@ -16,7 +16,6 @@
 #![warn(missing_docs)]
 
 mod screen;
-mod sizes;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -25,10 +24,10 @@ use pid1_sdk::api::{State, command::Body};
 use pid1_sdk::channel::Timer;
 use pid1_sdk::process::{Process, StdinError, StopCause, TerminalError, WindowSize};
 use pid1_sdk::relay::Piece;
+use pid1_sdk::window::Sizes;
 use pid1_sdk::{Bytes, Channel, Error, Member, Reply, Result, Service, limits, unsupported};
 
 use screen::Screen;
-use sizes::Sizes;
 
 /// One terminal and the shell in it.
 #[derive(Debug)]

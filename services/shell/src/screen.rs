@@ -2,6 +2,7 @@
 
 use pid1_sdk::process::{Io, Keep, Process, Signal, WindowSize};
 use pid1_sdk::relay::{Policy, relay, skipped_notice};
+use pid1_sdk::window::last_lines;
 use pid1_sdk::{Channel, Result, SessionId, api::command::Body, limits};
 
 use super::Event;
@@ -72,35 +73,5 @@ impl Screen {
             // A full-screen program draws itself anew; where there is none, nothing is lost.
             let _ = self.process.signal_foreground(Signal::SIGWINCH);
         }
-    }
-}
-
-/// The end of `before` and `now` together, within the bounds of a scrollback, from the start of a line.
-fn last_lines(before: &str, now: &str) -> String {
-    let mut all = [before, now].concat();
-    let by_lines = all.rmatch_indices('\n').nth(limits::SCROLLBACK_LINES).map_or(0, |(at, _)| at + 1);
-    let by_bytes = match all.len().checked_sub(limits::SCROLLBACK_BYTES) {
-        None | Some(0) => 0,
-        Some(from) => all.as_bytes()[from..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(all.ceil_char_boundary(from), |at| from + at + 1),
-    };
-    all.drain(..by_lines.max(by_bytes));
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_past_of_two_lives_is_bounded_and_starts_at_a_line() {
-        assert_eq!(last_lines("a\n", "b"), "a\nb");
-        let lines: String = (0..1200).map(|line| format!("line {line}\n")).collect();
-        let kept = last_lines(&lines, "$ ");
-        assert!(kept.starts_with("line 200\n") && kept.ends_with("line 1199\n$ "), "{}", &kept[..20]);
-        let wide = format!("{}\nend\n", "é".repeat(limits::SCROLLBACK_BYTES));
-        assert_eq!(last_lines(&wide, "$ "), "end\n$ ");
     }
 }

@@ -118,7 +118,8 @@ impl Workspace {
         &self.0.dir
     }
 
-    fn scratch(&self) -> &Path {
+    /// The agent's own folder, which no client sees.
+    pub fn scratch(&self) -> &Path {
         &self.0.config.scratch
     }
 

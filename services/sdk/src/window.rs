@@ -1,13 +1,15 @@
-//! Whose window size the terminal has: the last to type wins.
+//! What the members of a terminal share: whose window size it has, and what a newcomer is shown of its past.
 
 use std::collections::HashMap;
 
-use pid1_sdk::SessionId;
-use pid1_sdk::process::WindowSize;
+use crate::identity::SessionId;
+use crate::limits;
+use crate::process::WindowSize;
 
-/// The sizes that members want, and who typed last.
+/// The sizes that members want, and who typed last: whoever did wins, so that looking on with a phone does not reflow the
+/// laptop where the work happens.
 #[derive(Debug, Default)]
-pub(crate) struct Sizes {
+pub struct Sizes {
     wanted: HashMap<SessionId, WindowSize>,
     /// Everybody who has said a size or typed; whoever typed last stands last, and decides.
     order: Vec<SessionId>,
@@ -16,7 +18,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// `session` typed: the size to change to, if it is now another.
-    pub(crate) fn typed(&mut self, session: SessionId) -> Option<WindowSize> {
+    pub fn typed(&mut self, session: SessionId) -> Option<WindowSize> {
         if self.order.last() != Some(&session) {
             self.order.retain(|other| *other != session);
             self.order.push(session);
@@ -25,7 +27,7 @@ impl Sizes {
     }
 
     /// `session` has a window of this size: the size to change to, if it is now another.
-    pub(crate) fn wants(&mut self, session: SessionId, size: WindowSize) -> Option<WindowSize> {
+    pub fn wants(&mut self, session: SessionId, size: WindowSize) -> Option<WindowSize> {
         self.wanted.insert(session, size);
         if !self.order.contains(&session) {
             self.order.insert(0, session);
@@ -34,7 +36,7 @@ impl Sizes {
     }
 
     /// `session` has left: the size to change to, so that whoever is left gets its window back.
-    pub(crate) fn forget(&mut self, session: SessionId) -> Option<WindowSize> {
+    pub fn forget(&mut self, session: SessionId) -> Option<WindowSize> {
         self.wanted.remove(&session);
         self.order.retain(|other| *other != session);
         self.decide()
@@ -49,6 +51,22 @@ impl Sizes {
         self.current = decides;
         decides
     }
+}
+
+/// The end of `before` and `now` together, within the bounds of a scrollback ([`limits::SCROLLBACK_LINES`] and
+/// [`limits::SCROLLBACK_BYTES`]), from the start of a line.
+pub fn last_lines(before: &str, now: &str) -> String {
+    let mut all = [before, now].concat();
+    let by_lines = all.rmatch_indices('\n').nth(limits::SCROLLBACK_LINES).map_or(0, |(at, _)| at + 1);
+    let by_bytes = match all.len().checked_sub(limits::SCROLLBACK_BYTES) {
+        None | Some(0) => 0,
+        Some(from) => all.as_bytes()[from..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(all.ceil_char_boundary(from), |at| from + at + 1),
+    };
+    all.drain(..by_lines.max(by_bytes));
+    all
 }
 
 #[cfg(test)]
@@ -91,5 +109,15 @@ mod tests {
         assert_eq!(sizes.wants(LAPTOP, WIDE), Some(WIDE));
         assert_eq!(sizes.typed(PHONE), None);
         assert_eq!(sizes.wants(LAPTOP, NARROW), Some(NARROW));
+    }
+
+    #[test]
+    fn a_past_of_two_lives_is_bounded_and_starts_at_a_line() {
+        assert_eq!(last_lines("a\n", "b"), "a\nb");
+        let lines: String = (0..1200).map(|line| format!("line {line}\n")).collect();
+        let kept = last_lines(&lines, "$ ");
+        assert!(kept.starts_with("line 200\n") && kept.ends_with("line 1199\n$ "), "{}", &kept[..20]);
+        let wide = format!("{}\nend\n", "é".repeat(limits::SCROLLBACK_BYTES));
+        assert_eq!(last_lines(&wide, "$ "), "end\n$ ");
     }
 }

@@ -1,0 +1,102 @@
+//! From what the project says to the one command that a run is: compiled first, if need be, in the same terminal.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pid1_sdk::engine::Engine;
+use pid1_sdk::error::printable;
+use pid1_sdk::{Error, Result};
+
+use crate::hints::Rules;
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// As people would type it.
+    pub(crate) line: String,
+    pub(crate) rules: Arc<Rules>,
+}
+
+/// What the project says, or for that file; with the language's interpreter if `interpreter` and there is one.
+pub(crate) fn plan(engine: &Engine, interpreter: bool, file: Option<&str>) -> Result<Plan> {
+    let found = engine.project().run_plan(file, &build_folder(engine)?)?;
+    let step = found.repl.filter(|_| interpreter).unwrap_or(found.run);
+    let line = typed(&step.args);
+    let args = match found.compile {
+        None => step.args,
+        Some(compile) => {
+            let script = [quoted(&compile.args), b" && exec ".to_vec(), quoted(&step.args)].concat();
+            vec!["/bin/sh".into(), "-c".into(), OsString::from_vec(script)]
+        }
+    };
+    let pairs = found.hints.iter().map(|hint| (hint.regex.as_ref(), hint.message.as_ref()));
+    let (rules, wrong) = Rules::new(pairs);
+    for why in wrong {
+        tracing::warn!(error = why, "a hint is left out");
+    }
+    Ok(Plan { args, env: step.env, line, rules: Arc::new(rules) })
+}
+
+/// Where what is compiled goes: beside the workspace, where nobody else looks.
+fn build_folder(engine: &Engine) -> Result<PathBuf> {
+    let folder = engine.workspace().scratch().join("build");
+    let made = fs::create_dir_all(&folder);
+    made.map_err(|error| {
+        let folder = printable(&folder.to_string_lossy());
+        Error::new(format!("run: cannot make the folder {folder} for what is compiled: {error}"))
+    })?;
+    Ok(folder)
+}
+
+/// A line that a shell reads as these words.
+fn quoted(words: &[OsString]) -> Vec<u8> {
+    let quote = |word: &OsString| match is_plain(word) {
+        true => word.as_bytes().to_vec(),
+        false => {
+            let mut quoted = vec![b'\''];
+            for byte in word.as_bytes() {
+                match byte {
+                    b'\'' => quoted.extend_from_slice(b"'\\''"),
+                    byte => quoted.push(*byte),
+                }
+            }
+            quoted.push(b'\'');
+            quoted
+        }
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(&b' ')
+}
+
+fn is_plain(word: &OsStr) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./=:+,@%".contains(byte);
+    !word.is_empty() && word.as_bytes().iter().all(plain)
+}
+
+/// What was run, for people.
+fn typed(args: &[OsString]) -> String {
+    match args {
+        [shell, flag, line] if flag == "-c" && shell.as_bytes().ends_with(b"sh") => {
+            printable(&line.to_string_lossy())
+        }
+        args => printable(&String::from_utf8_lossy(&quoted(args))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_a_line_and_a_line_is_shown_as_it_is() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let args = words(&["cc", "a b.c", "", "it's", "-o", "x"]);
+        assert_eq!(quoted(&args), br"cc 'a b.c' '' 'it'\''s' -o x");
+        assert_eq!(typed(&words(&["python3", "main.py"])), "python3 main.py");
+        assert_eq!(typed(&words(&["/bin/sh", "-c", "npm start && echo done"])), "npm start && echo done");
+    }
+}

@@ -1,0 +1,109 @@
+// The Run button: real projects, windows of all kinds on one run, stopping, failing, floods, and what is advised.
+
+import assert from "node:assert/strict";
+import { cp, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { Agent, Crosis, State, alive, eventually, repository } from "./support.mjs";
+
+/** An agent that serves a copy of a project. */
+async function project(name, files = {}) {
+  const agent = await Agent.start();
+  if (name) await cp(repository(`tests/fixtures/projects/${name}`), agent.root, { recursive: true });
+  for (const [path, text] of Object.entries(files)) await writeFile(join(agent.root, path), text);
+  const crosis = await Crosis.connect(agent);
+  return {
+    agent,
+    crosis,
+    async stop() {
+      crosis.destroy();
+      await agent.stop();
+    },
+  };
+}
+
+const all = (channel, body) => channel.heard.items.filter((command) => command.body === body);
+const until = (channel, condition, what, deadlineMs) => channel.heard.until(condition, what, deadlineMs);
+const states = (channel) => all(channel, "state").map((command) => command.state);
+const runs = (channel) => until(channel, () => states(channel).at(-1) === State.Running, "it runs");
+const stopped = (channel, times) =>
+  until(channel, () => states(channel).filter((state) => state === State.Running).length >= times && states(channel).at(-1) === State.Stopped, "it has stopped");
+
+for (const [name, label] of [["python", "Python"], ["node", "Node"], ["rust", "Rust"], ["c", "C"]]) {
+  test(`a project in ${label} runs, asks, and ends; two windows see the same`, { timeout: 120_000 }, async () => {
+    const here = await project(name);
+    const [one, other] = [
+      await here.crosis.channel("shellrun2", { name: "shellrunner" }),
+      await here.crosis.channel("run2", { name: "runner" }),
+    ];
+    await one.see("\uEEA7");
+    for (const round of [1, 2]) {
+      const from = [one.text().length, other.text().length];
+      assert.equal((await one.request({ runMain: {} })).body, "ok");
+      await until(other, () => other.text().slice(from[1]).includes("name? "), "the question", 100_000);
+      assert.equal((await other.request({ input: "Ann\n" })).body, "ok");
+      for (const [at, channel] of [one, other].entries()) {
+        await until(channel, () => channel.text().slice(from[at]).includes(`hello, Ann, from ${label}\r\n`), "the answer");
+        await stopped(channel, round);
+      }
+      await until(one, () => one.text().slice(from[0]).includes("\uEEA7"), "the prompt again");
+    }
+    await here.stop();
+  });
+}
+
+test("a run is stopped with all it has started, from another window, and runs again", async () => {
+  const here = await project(null, { ".replit": 'run = ["sh", "-c", "sleep 1000 & echo pid=$!=; wait"]\n' });
+  const [one, other] = [await here.crosis.channel("run", { name: "a" }), await here.crosis.channel("console", { name: "b" })];
+  for (const round of [1, 2]) {
+    await one.request({ runMain: {} });
+    const pids = () => [...one.text().matchAll(/pid=(\d+)=/g)].map((found) => Number(found[1]));
+    await until(one, () => pids().length === round, "the program's word");
+    await runs(other);
+    assert.equal((await other.request({ clear: {} })).body, "ok");
+    await stopped(one, round);
+    await eventually(() => !alive(pids().at(-1)), "what it had started is gone");
+  }
+  await here.stop();
+});
+
+test("a crash says its status and a hint, and endless output is stopped", async () => {
+  const here = await project(null, { "main.py": "import a_package_that_is_not_there\n" });
+  const window = await here.crosis.channel("run2", { name: "runner" });
+  await window.request({ runMain: {} });
+  await window.see("ModuleNotFoundError");
+  await window.see("exit status 1");
+  await until(window, () => all(window, "hint").some(({ hint }) => hint.text.includes("a_package_that_is_not_there")), "a hint");
+  await writeFile(join(here.agent.root, ".replit"), 'run = "yes endless"\n');
+  await window.request({ runMain: {} });
+  await window.see("endless\r\nendless\r\n");
+  await window.request({ clear: {} });
+  await stopped(window, 2);
+  await here.stop();
+});
+
+test("a window that comes late is shown the past and the state; the run outlives them all", async () => {
+  const here = await project(null, { ".replit": 'run = "echo once; read line; echo got $line"\n' });
+  const first = await here.crosis.channel("run2", { name: "runner" });
+  await first.request({ runMain: {} });
+  await first.see("once\r\n");
+  await first.close();
+  const late = await here.crosis.channel("interp2", { name: "interper" });
+  await late.see("once\r\n");
+  await runs(late);
+  await late.request({ input: "it\n" });
+  await late.see("got it\r\n");
+  await here.stop();
+});
+
+test("output is a window that only looks on", async () => {
+  const here = await project(null, { ".replit": 'run = "echo hello; exit 4"\n' });
+  const output = await here.crosis.channel("output", { name: "output" });
+  assert.match((await output.request({ input: "x" })).error, /not supported/);
+  await output.request({ runMain: {} });
+  await until(output, () => all(output, "outputBlockEndEvent").length === 1, "the block's end");
+  assert.equal(all(output, "outputBlockEndEvent")[0].outputBlockEndEvent.exitCode, 4);
+  assert.equal(all(output, "outputBlockStartEvent").length, 1);
+  await here.stop();
+});
