@@ -5,6 +5,7 @@
 //! not do: decode, parse or count lines before somebody asks; touch the file under its lock.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -120,6 +121,33 @@ impl OutputLog {
         (from + at as u64, Bytes::from(joined).slice(at..))
     }
 
+    /// The offset behind all that had been written to the stream when this was called, read by the pump or not: whoever has
+    /// read up to there has read that. Found out without reading, so one who prints without end does not put it off.
+    ///
+    /// For pipes: of what stands in a terminal the kernel does not tell all. Cancel-safe.
+    pub async fn written(&self) -> u64 {
+        let question = {
+            let mut state = lock(&self.shared.state);
+            state.asked += 1;
+            state.asked
+        };
+        self.shared.pump.notify_one();
+        loop {
+            let mut news = pin!(self.shared.news.notified());
+            news.as_mut().enable();
+            {
+                let state = lock(&self.shared.state);
+                if state.ended {
+                    return state.memory.end();
+                }
+                if state.written.0 >= question {
+                    return state.written.1;
+                }
+            }
+            news.await;
+        }
+    }
+
     /// Whether the stream is at its end: all who could write to it have closed it.
     pub fn ended(&self) -> bool {
         lock(&self.shared.state).ended
@@ -156,6 +184,17 @@ impl OutputLog {
     /// The pump has waited for `time` as `Turn::Linger` says.
     pub(super) fn lingered(&self, time: Duration) {
         lock(&self.shared.state).holders.lingered(time);
+    }
+
+    /// Answers who asks how far the stream is written. The pump has added all that it has read; `unread` is what it could.
+    pub(super) fn answer_written(&self, unread: impl FnOnce() -> u64) {
+        let mut state = lock(&self.shared.state);
+        if state.written.0 == state.asked {
+            return;
+        }
+        state.written = (state.asked, state.memory.end() + unread());
+        drop(state);
+        self.shared.news.notify_waiters();
     }
 
     /// Adds what is in `buffer` and empties it; true if `spill` is to be called before more is added.

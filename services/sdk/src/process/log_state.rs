@@ -21,6 +21,10 @@ pub(super) struct State {
     pub(super) ended: bool,
     pub(super) hung_up: bool,
     pub(super) closing: bool,
+    /// How often it was asked how far the stream is written.
+    pub(super) asked: u64,
+    /// The answer to as many of these questions: at which offset.
+    pub(super) written: (u64, u64),
     /// It was put away, as far as that goes.
     pub(super) shelved: bool,
 }

@@ -110,6 +110,8 @@ impl Pump {
         let fd = register(self.source.clone(), Interest::READABLE)?;
         let mut ready = None;
         loop {
+            // It can fail on what is no stream at all; then there is nothing to be read.
+            log.answer_written(|| rustix::io::ioctl_fionread(&*self.source).unwrap_or_default());
             let (leader_exited, closing) = match log.turn() {
                 Turn::Read { leader_exited, closing } => (leader_exited, closing),
                 Turn::Wait => {

@@ -139,3 +139,43 @@ async fn tails_are_cut_behind_line_feeds() {
     read_all(lines.stdout()).await;
     assert_eq!(lines.stdout().tail(u64::MAX, 2, 100), (6, "4\n5\n".into()));
 }
+
+#[tokio::test]
+async fn how_far_a_stream_is_written_is_known_before_it_is_read() {
+    let table = table();
+    let process = table.start(sh("printf 0123; read x; printf 4567; exec yes")).unwrap();
+    expect(&process, "0123").await;
+    assert_eq!(soon("an answer", process.stdout().written()).await, 4);
+    // Nobody takes what comes, and more stands in the pipe than the pump has read.
+    let mut reader = process.stdout().reader(0, Hold::Back);
+    process.stdin().push("\n".into()).unwrap();
+    let until = soon("a full pipe", async {
+        loop {
+            let (written, read) = (process.stdout().written().await, process.stdout().end_offset());
+            if written > read && read >= crate::limits::TAIL_BYTES as u64 {
+                return written;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    while reader.offset() < until {
+        soon("output", reader.next(usize::MAX)).await;
+    }
+    process.kill(StopCause::Request);
+    process.stopped().await;
+    drop(reader);
+    read_all_after(&process, until).await;
+}
+
+/// A log at its end answers, too.
+async fn read_all_after(process: &Process, at_least: u64) {
+    soon("the end", async {
+        while !process.stdout().ended() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let end = soon("an answer", process.stdout().written()).await;
+    assert!(end >= at_least && end == process.stdout().end_offset());
+}
