@@ -53,6 +53,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// As [`printable`], for text of many lines, such as a traceback: line feeds and tabs stay.
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +68,6 @@ mod tests {
         assert_eq!(error.to_string(), "input needs the role editor, and this session has the role viewer");
         assert_eq!(Error::Unsupported("flush").to_string(), "flush is not supported yet");
         assert_eq!(printable("a\x1b[31m\r\nb"), "a [31m  b");
+        assert_eq!(printable_lines("a\x1b[31m\r\n\tb"), "a [31m \n\tb");
     }
 }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use super::{Sample, TestChannel, TestMember, samples};
 use crate::api::{Command, command::Body};
 use crate::channel::Leave;
-use crate::error::printable;
+use crate::error::printable_lines;
 use crate::identity::{Right, Role};
 use crate::limits;
 use crate::service::{Service, ServiceDef};
@@ -306,7 +306,7 @@ impl<'a> Asker<'a> {
             Body::Error(text) => {
                 assert_eq!(
                     *text,
-                    printable(text),
+                    printable_lines(text),
                     "{service}: control characters in the error after {after}"
                 );
                 let failed = text.contains("failed unexpectedly");
