@@ -49,6 +49,10 @@ pub const SERVICES: &[ServiceDef] = &[
         "toolchain",
         "ways to run the program, told when they change",
     ),
+    ServiceDef::new::<pid1_eval::Eval>(
+        "eval",
+        "one interpreter, whose state stays from one evaluation to the next",
+    ),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),

@@ -23,7 +23,8 @@ use crate::support::{Agent, Raw, SOON, within};
 /// Accepted, and nothing is behind them: there is no manager that counts references.
 const ANSWERED: &[&str] = &["incRef"];
 const SERVICES: &[&str] = &[
-    "shell", "exec", "process", "gcsfiles", "fsevents", "snapshot", "ot", "presence", "chat", "meta", "null",
+    "shell", "exec", "eval", "process", "gcsfiles", "fsevents", "snapshot", "ot", "presence", "chat", "meta",
+    "null",
 ];
 const BEGIN: &str = "<!-- fields -->\n";
 const END: &str = "<!-- /fields -->";
@@ -90,6 +91,8 @@ async fn what_the_agent_sends(agent: &Agent) -> BTreeSet<String> {
     seen.insert(client.request(exec, Body::Exec(run)).await.unwrap().name().to_owned());
     let missing = Exec { args: vec!["no-such-program".into()], ..Exec::default() };
     seen.insert(client.request(exec, Body::Exec(missing)).await.unwrap().name().to_owned());
+    let (eval, _) = client.open("eval", "", Action::Create).await.unwrap();
+    seen.insert(client.request(eval, Body::Eval("1 + 1".into())).await.unwrap().name().to_owned());
     let (events, _) = client.open("fsevents", "", Action::Create).await.unwrap();
     let root = SubscribeFile { files: vec![File { path: ".".into(), ..File::default() }] };
     client.request(events, Body::SubscribeFile(root)).await.unwrap();

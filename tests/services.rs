@@ -12,6 +12,7 @@ fn busy(service: &str) -> Vec<Body> {
     match service {
         "shell" => vec![Body::Input("yes\n".into())],
         "exec" => vec![Body::Exec(Exec { args, ..Exec::default() })],
+        "eval" => vec![Body::Eval("while True: print('y')".into())],
         "process" => vec![Body::ProcessStart(ProcessStart { args, ..ProcessStart::default() })],
         _ => Vec::new(),
     }

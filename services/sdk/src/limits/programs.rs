@@ -108,3 +108,19 @@ pub const KILL_ROUNDS: usize = 16;
 
 /// Lines in the record of started programs before it is looked at for compaction: about 100 KiB.
 pub const RECORD_LINES: usize = 4096;
+
+/// Evaluations that may wait in one channel.
+pub const EVAL_QUEUE: usize = 1024;
+
+/// Bytes of source that may wait there; one alone may be as long.
+pub const EVAL_QUEUE_BYTES: usize = 16 * MIB;
+
+/// Longest line that an interpreter answers with: far above what people look at, and held in memory for each channel. What is
+/// longer is an error, and skipped.
+pub const EVAL_LINE_BYTES: usize = 32 * MIB;
+
+/// How long an interpreter has until it is ready: its libraries may come from a cold disk.
+pub const EVAL_START: Duration = Duration::from_secs(15);
+
+/// How long an interpreter that has closed its line to the agent has until its end is known: most often it is ending.
+pub const EVAL_END_WAIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,86 @@
+//! What JavaScript's driver promises.
+
+use super::*;
+
+#[tokio::test]
+async fn state_stays_and_promises_are_awaited() {
+    let (channel, mut member) = in_language("nodejs").await;
+    assert_eq!(member.ask(eval("const x = 1; let y = 1; class A {}")).await, result(""));
+    assert_eq!(member.ask(eval("const x = 20; let y = 22; x + y")).await, result("42"));
+    assert_eq!(
+        member.ask(eval("({ a: [x, { b: 'é😀\\0' }] })")).await,
+        result("{ a: [ 20, { b: 'é😀\\x00' } ] }")
+    );
+    assert_eq!(
+        member.ask(eval("await new Promise((done) => setTimeout(() => done(new A()), 1))")).await,
+        result("A {}")
+    );
+    for (source, shown) in
+        [("-0", "-0"), ("10n", "10n"), ("NaN", "NaN"), ("null", "null"), ("undefined", ""), ("", "")]
+    {
+        assert_eq!(member.ask(eval(source)).await, result(shown), "{source}");
+    }
+    let Body::Result(long) = member.ask(eval("'é'.repeat(1_000_000)")).await else { panic!("no result") };
+    assert_eq!(long.chars().count(), 1_000_002);
+    std::fs::write(channel.root().join("index.js"), "var here = require('path').basename('/a/b');").unwrap();
+    assert!(matches!(member.ask(Body::RunMain(Default::default())).await, Body::Ok(_)));
+    assert_eq!(member.ask(eval("here")).await, result("'b'"));
+}
+
+#[tokio::test]
+async fn an_error_names_line_and_function_and_nothing_of_the_driver() {
+    let (_channel, mut member) = in_language("nodejs").await;
+    member.ask(eval("function inner(n) {\n  return n.a.b;\n}")).await;
+    let text = error_of(&mut member, "inner({})").await;
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("TypeError: "), "{text}");
+    assert_eq!(lines[1..], ["    at inner (<eval-1>:2:14)", "    at <eval-2>:1:1"], "{text}");
+    let text = error_of(&mut member, "1 +").await;
+    assert_eq!(text, "<eval-3>:1:4\n1 +\n   ^\nSyntaxError: Unexpected end of input\n");
+    assert_eq!(error_of(&mut member, "throw 5").await, "Uncaught 5\n");
+    let text = error_of(&mut member, "await 1; throw new Error('late')").await;
+    assert!(text.starts_with("Error: late\n    at <eval-5>:1:16"), "{text}");
+    member
+        .send(eval(
+            "setTimeout(() => { throw new Error('later') }, 1); Promise.reject(new Error('never')); 1",
+        ))
+        .await;
+    let output = member.until_output("later").await + &member.until_output("").await;
+    assert!(output.contains("Uncaught Error: "), "{output}");
+    assert_eq!(member.ask(eval("1")).await, result("1"));
+}
+
+#[tokio::test]
+async fn a_loop_is_interrupted_and_the_state_stays() {
+    let (_channel, mut member) = in_language("nodejs").await;
+    assert_eq!(member.ask(eval("const x = 5")).await, result(""));
+    for endless in [
+        "console.log('on'); for (;;);",
+        // What is interrupted within a write prints on afterwards.
+        "for (;;) console.log('on')",
+        "console.log('on'); for (;;);",
+        "setTimeout(() => console.log('on'), 1); await new Promise(() => {})",
+    ] {
+        member.send(eval(endless)).await;
+        member.until_output("on").await;
+        member.send(input(INTERRUPT)).await;
+        let Body::Error(text) = member.until(|body| matches!(body, Body::Error(_))).await else { panic!() };
+        assert!(text.starts_with("Interrupted"), "{text}");
+        member.send(input(INTERRUPT)).await;
+        assert_eq!(member.ask(eval("x")).await, result("5"));
+    }
+}
+
+#[tokio::test]
+async fn what_it_starts_inherits_no_line_to_the_agent_and_input_is_read() {
+    let (_channel, mut member) = in_language("nodejs").await;
+    let list =
+        "require('child_process').spawnSync('ls', ['/proc/self/fd']).stdout.toString().split(/\\s+/).length";
+    assert_eq!(member.ask(eval(list)).await, result("5"), "0 to 3 and an end");
+    let ask = "const lines = require('readline/promises').createInterface({ input: process.stdin, output: process.stdout });
+        await lines.question('name? ')";
+    member.send(eval(ask)).await;
+    member.until_output("name? ").await;
+    member.send(input("Ada\n")).await;
+    assert_eq!(member.until(|body| matches!(body, Body::Result(_))).await, result("'Ada'"));
+}
