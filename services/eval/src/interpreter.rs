@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::Event;
-use crate::languages::Language;
+use crate::languages::Evaluated;
 use crate::lines::{Line, Lines, Said, understand};
 
 /// Where the published drivers find the line from the agent, and the one to it.
@@ -29,7 +29,7 @@ const TO_AGENT: i32 = 201;
 pub struct Interpreter {
     /// Tells it from earlier ones of its channel.
     pub life: u64,
-    pub language: &'static Language,
+    pub language: Evaluated,
     pub process: Process,
     /// It has said so.
     pub ready: bool,
@@ -54,12 +54,8 @@ pub enum Report {
 }
 
 impl Interpreter {
-    /// Starts one, in the language that the settings name.
-    pub fn start(ch: &Channel<Event>, life: u64) -> Result<Self> {
-        let wanted = ch.engine().settings().language;
-        let language = Language::find(&wanted).map_err(|all| {
-            Error::new(format!("eval: there is nothing that evaluates {wanted:?}, only {all}"))
-        })?;
+    /// Starts one.
+    pub fn start(ch: &Channel<Event>, language: Evaluated, life: u64) -> Result<Self> {
         let no_pipe = |error| Error::new(format!("eval: cannot open its pipes: {error}"));
         let (to, its_from) = pipe::pipe().map_err(no_pipe)?;
         let (its_to, from) = pipe::pipe().map_err(no_pipe)?;
@@ -70,8 +66,8 @@ impl Interpreter {
             (its_from.into_blocking_fd().map_err(no_pipe)?, FROM_AGENT),
             (its_to.into_blocking_fd().map_err(no_pipe)?, TO_AGENT),
         ];
-        spec.label = Some(format!("eval {}", language.names[0]));
-        let process = ch.engine().processes().start(spec).map_err(|error| missing(language, error))?;
+        spec.label = Some(format!("eval {}", language.language.name));
+        let process = ch.engine().processes().start(spec).map_err(|error| missing(&language, error))?;
         let (orders, ordered) = mpsc::channel(1);
         let (heard, dropped) = oneshot::channel();
         let output = Output {
@@ -103,13 +99,13 @@ impl Interpreter {
 }
 
 /// What to do about a program that is not there.
-fn missing(language: &Language, error: StartError) -> Error {
-    let name = language.names[0];
+fn missing(language: &Evaluated, error: StartError) -> Error {
+    let name = language.language.name;
     Error::new(match &error {
         StartError::NotInPath { program } => format!(
             "eval: {name} is not installed here: {program:?} is in no folder of $PATH; install the package {} or add the \
              folder it is in",
-            language.package
+            language.eval.package
         ),
         _ => format!("eval: cannot start {name}: {error}"),
     })

@@ -1,58 +1,54 @@
-//! Which interpreters there are: how each is started, and the driver that makes it speak the contract.
-//!
-//! What it deliberately does not do: find out which language a workspace is in.
+//! Which interpreter a workspace gets, and what starts it: the languages of `sdk::project` that have a driver.
+
+use pid1_sdk::engine::Engine;
+use pid1_sdk::project::{Eval, LANGUAGES, Language};
+use pid1_sdk::{Error, Result};
 
 /// Stands for the driver's text in a command.
 const DRIVER: &str = "{driver}";
 
-/// One interpreter.
-#[derive(Debug)]
-pub struct Language {
-    /// What clients and settings call it; the first is what people read.
-    pub names: &'static [&'static str],
-    /// The program and its arguments.
-    command: &'static [&'static str],
-    driver: &'static str,
-    /// Evaluates the workspace's main file.
-    pub main: &'static str,
-    /// What to install where its program is missing.
-    pub package: &'static str,
+/// For workspaces that say nothing.
+const USUAL: &str = "python";
+
+/// A language, and how it is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evaluated {
+    pub(crate) language: &'static Language,
+    pub(crate) eval: &'static Eval,
 }
 
-/// The first is for workspaces that say nothing.
-const LANGUAGES: &[Language] = &[
-    Language {
-        names: &["python", "python3", "py"],
-        command: &["python3", "-u", "-c", DRIVER],
-        driver: include_str!("../../sdk/src/project/languages/python.eval.py"),
-        main: "exec(compile(open('main.py', 'rb').read(), 'main.py', 'exec'))",
-        package: "python3",
-    },
-    Language {
-        names: &["javascript", "nodejs", "node", "js"],
-        command: &["node", "-e", DRIVER],
-        driver: include_str!("../../sdk/src/project/languages/javascript.eval.js"),
-        main: "require('vm').runInThisContext(require('fs').readFileSync('index.js', 'utf8'), 'index.js'); undefined",
-        package: "nodejs",
-    },
-];
+impl Evaluated {
+    fn of(language: &'static Language) -> Option<Evaluated> {
+        Some(Evaluated { language, eval: language.eval.as_ref()? })
+    }
 
-impl Language {
-    /// The one called `name`, in small letters or not; the first if `name` is empty. What there is, if there is no such one.
-    pub fn find(name: &str) -> Result<&'static Language, String> {
-        if name.is_empty() {
-            return Ok(&LANGUAGES[0]);
+    /// What the settings name, else the first of the workspace's own languages that can be evaluated. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the settings name one that cannot be.
+    pub(crate) fn of_workspace(engine: &Engine) -> Result<Evaluated> {
+        let wanted = engine.settings().language;
+        if !wanted.is_empty() {
+            return Language::find(&wanted).and_then(Evaluated::of).ok_or_else(|| {
+                let all = LANGUAGES.iter().filter(|language| language.eval.is_some());
+                let all: Vec<&str> = all.map(|language| language.name).collect();
+                Error::new(format!(
+                    "eval: there is nothing that evaluates {wanted:?}, only {}",
+                    all.join(" and ")
+                ))
+            });
         }
-        let called = |language: &&Language| language.names.iter().any(|one| one.eq_ignore_ascii_case(name));
-        LANGUAGES.iter().find(called).ok_or_else(|| {
-            let all: Vec<&str> = LANGUAGES.iter().map(|language| language.names[0]).collect();
-            all.join(" and ")
-        })
+        // What is wrong with `.replit` is told by whoever runs it.
+        let own = engine.project().languages().unwrap_or_default();
+        let found = own.into_iter().find_map(Evaluated::of);
+        let usual = || Language::find(USUAL).and_then(Evaluated::of);
+        found.or_else(usual).ok_or_else(|| Error::new("eval: this agent was built without any driver"))
     }
 
     /// What to run.
-    pub fn args(&self) -> impl Iterator<Item = &'static str> {
-        self.command.iter().map(|arg| if *arg == DRIVER { self.driver } else { arg })
+    pub(crate) fn args(&self) -> impl Iterator<Item = &'static str> {
+        let driver = self.eval.driver;
+        self.eval.command.iter().map(move |arg| if *arg == DRIVER { driver } else { arg })
     }
 }
 
@@ -60,17 +56,12 @@ impl Language {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_language_is_found_by_any_of_its_names() {
-        assert_eq!(Language::find("").unwrap().names[0], "python");
-        assert_eq!(Language::find("NodeJS").unwrap().names[0], "javascript");
-        assert_eq!(Language::find("cobol").unwrap_err(), "python and javascript");
-    }
-
     /// The kernel takes no argument above 128 KiB.
     #[test]
     fn a_driver_is_short_enough_for_an_argument() {
-        for arg in LANGUAGES.iter().flat_map(Language::args) {
+        let all: Vec<Evaluated> = LANGUAGES.iter().filter_map(Evaluated::of).collect();
+        assert!(all.len() >= 2);
+        for arg in all.iter().flat_map(Evaluated::args) {
             assert!(arg.len() < 64 << 10 && !arg.contains('\0'));
         }
     }

@@ -17,14 +17,17 @@ mod languages;
 mod lines;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use pid1_sdk::api::{Hint, Ok as Done, State, command::Body};
 use pid1_sdk::channel::{Share, Timer};
+use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable_lines;
 use pid1_sdk::process::{Process, Signal, StdinError, StopCause};
 use pid1_sdk::{Channel, Error, Member, Reply, Result, Service, SessionId, Ticket, limits, unsupported};
 
 use interpreter::{Interpreter, Report};
+use languages::Evaluated;
 
 /// The key that interrupts what runs, on any terminal.
 const INTERRUPT: char = '\u{3}';
@@ -39,6 +42,8 @@ pub struct Eval {
     waiting_bytes: usize,
     /// What is evaluated, or will be once the interpreter is ready.
     running: Option<Job>,
+    /// Of the present interpreter, or the next.
+    language: Option<Evaluated>,
     interpreter: Option<Interpreter>,
     /// The interpreter before: until it is gone with all that it had started, there is no next one.
     ending: Option<Process>,
@@ -77,8 +82,14 @@ impl Service for Eval {
 
     async fn command(&mut self, ch: &mut Channel<Event>, from: &Member, body: Body) -> Result<Reply> {
         match body {
-            Body::Eval(source) => self.ask(ch, from, Some(source)),
-            Body::RunMain(_) => self.ask(ch, from, None),
+            Body::Eval(source) => {
+                self.choose(ch.engine().clone()).await?;
+                self.ask(ch, from, Some(source))
+            }
+            Body::RunMain(_) => {
+                self.choose(ch.engine().clone()).await?;
+                self.ask(ch, from, None)
+            }
             Body::Input(text) => {
                 self.input(text)?;
                 Ok(Reply::None)
@@ -146,6 +157,16 @@ impl Service for Eval {
 }
 
 impl Eval {
+    /// Finds out the language of the next interpreter, if none runs.
+    async fn choose(&mut self, engine: Arc<Engine>) -> Result<()> {
+        if self.interpreter.is_none() {
+            let runtimes = engine.runtimes().clone();
+            let found = runtimes.file_work(move || Evaluated::of_workspace(&engine)).await;
+            self.language = Some(found.ok_or_else(|| Error::new("eval: the agent is ending"))??);
+        }
+        Ok(())
+    }
+
     /// Takes something to evaluate.
     fn ask(&mut self, ch: &mut Channel<Event>, from: &Member, source: Option<String>) -> Result<Reply> {
         if self.waiting.len() >= limits::EVAL_QUEUE {
@@ -183,7 +204,8 @@ impl Eval {
     fn ensure_started(&mut self, ch: &mut Channel<Event>) -> Result<()> {
         if self.interpreter.is_none() {
             let life = self.lives + 1;
-            self.interpreter = Some(Interpreter::start(ch, life)?);
+            let language = self.language.ok_or_else(|| Error::new("eval: no language is known"))?;
+            self.interpreter = Some(Interpreter::start(ch, language, life)?);
             self.lives = life;
             self.start = Some(ch.after(limits::EVAL_START, Event { life, report: Report::Late }));
         }
@@ -196,7 +218,7 @@ impl Eval {
         if !interpreter.ready {
             return;
         }
-        let source = job.source.as_deref().unwrap_or(interpreter.language.main);
+        let source = job.source.as_deref().unwrap_or(interpreter.language.eval.main);
         if !interpreter.evaluate(source) {
             self.lost(ch, "it takes no more sources");
         }
@@ -213,7 +235,7 @@ impl Eval {
     /// The interpreter has ended, or is of no more use.
     fn lost(&mut self, ch: &mut Channel<Event>, why: &str) {
         let Some(interpreter) = self.interpreter.take() else { return };
-        let name = interpreter.language.names[0];
+        let name = interpreter.language.language.name;
         let text = if interpreter.ready {
             format!(
                 "eval: {name} has ended ({why}): its state is lost, and the next evaluation starts it anew"

@@ -52,6 +52,8 @@ struct Detect {
 struct Eval {
     command: Vec<String>,
     driver: String,
+    main: String,
+    package: String,
 }
 
 #[derive(Deserialize)]
@@ -108,14 +110,12 @@ fn entry(text: &mut String, folder: &Path, name: &str, language: &Language) -> R
     text.push_str("], eval: ");
     match &language.eval {
         None => text.push_str("None"),
-        Some(Eval { command, driver }) => {
-            let path = folder.join(driver);
-            let source = if path.exists() {
-                format!("Some(include_str!({:?}))", path.canonicalize()?)
-            } else {
-                "None".to_owned()
-            };
-            write!(text, "Some(Eval {{ command: &{command:?}, driver: {driver:?}, source: {source} }})")?;
+        Some(Eval { command, driver, main, package }) => {
+            let path = folder.join(driver).canonicalize()?;
+            write!(
+                text,
+                "Some(Eval {{ command: &{command:?}, driver: include_str!({path:?}), main: {main:?}, package: {package:?} }})"
+            )?;
         }
     }
     text.push_str(", packager: ");

@@ -122,7 +122,7 @@ async fn a_missing_interpreter_and_an_unknown_language_are_named() {
     );
     channel.engine().set_settings(Settings { language: "cobol".into(), ..Settings::default() });
     let text = error_of(&mut member, "1").await;
-    assert_eq!(text, "eval: there is nothing that evaluates \"cobol\", only python and javascript");
+    assert_eq!(text, "eval: there is nothing that evaluates \"cobol\", only javascript and python");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is known of each language. All of it is in `languages/NAME.toml`; the build makes a table of these files.
 //!
 //! In the arguments of commands `{entrypoint}` stands for the file that is run, `{build}` for a folder outside of the
-//! workspace that keeps what was compiled, and `{driver}` for the file of an [`Eval`].
+//! workspace that keeps what was compiled, and `{driver}` for the driver of an [`Eval`].
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -60,12 +60,14 @@ pub struct Detect {
 /// How source text is evaluated.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Eval {
-    /// Starts the driver.
+    /// The interpreter and its arguments; `{driver}` stands for the driver's text.
     pub command: &'static [&'static str],
-    /// The driver's file.
+    /// What makes the interpreter speak the contract of the `eval` service.
     pub driver: &'static str,
-    /// What is in it; `None` if nobody has written it yet.
-    pub source: Option<&'static str>,
+    /// Evaluates the workspace's main file.
+    pub main: &'static str,
+    /// What to install where the interpreter is missing.
+    pub package: &'static str,
 }
 
 /// A package manager.
