@@ -1,17 +1,32 @@
 //! The prompt between runs: the private character U+EEA7, which the published clients look for and replace.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::Path;
+
+use pid1_sdk::error::printable;
+use pid1_sdk::{Error, Result};
 
 /// In colour, with a blank.
 pub(crate) const PROMPT: &str = "\x1b[33m\u{eea7}\x1b[0m ";
 
-/// What makes a shell show it.
-pub(crate) fn variables(shell: &OsStr) -> Vec<(OsString, OsString)> {
-    let shown = match shell.as_encoded_bytes().ends_with(b"bash") {
-        // It must know what takes no room on the line.
-        true => "\\[\x1b[33m\\]\u{eea7}\\[\x1b[0m\\] ",
-        false => PROMPT,
-    };
-    // What the shell's own files set is set again before each prompt.
-    vec![("PS1".into(), shown.into()), ("PROMPT_COMMAND".into(), format!("PS1='{shown}'").into())]
+/// Read by bash in place of the user's own file: reads that, and sets the prompt, again before each, whatever else does.
+/// What takes no room on the line is marked.
+const BASHRC: &str = "\
+[ ! -f ~/.bashrc ] || . ~/.bashrc
+PROMPT_COMMAND=\"${PROMPT_COMMAND:+$PROMPT_COMMAND
+}PS1='\\\\[\x1b[33m\\\\]\u{eea7}\\\\[\x1b[0m\\\\] '\"
+";
+
+/// What starts `shell` with it, and with which variables. What bash needs is written into `folder`.
+pub(crate) fn command(shell: OsString, folder: &Path) -> Result<(Vec<OsString>, Vec<(OsString, OsString)>)> {
+    if Path::new(&shell).file_name() != Some(OsStr::new("bash")) {
+        return Ok((vec![shell], vec![("PS1".into(), PROMPT.into())]));
+    }
+    let file = folder.join("prompt.bashrc");
+    fs::write(&file, BASHRC).map_err(|error| {
+        let file = printable(&file.to_string_lossy());
+        Error::new(format!("run: cannot write {file}, with which the shell starts: {error}"))
+    })?;
+    Ok((vec![shell, "--rcfile".into(), file.into()], Vec::new()))
 }

@@ -307,10 +307,9 @@ impl<const KIND: u8> Window<KIND> {
 
     fn start_shell(&mut self, ch: &Channel<Event>) -> Result<()> {
         let engine = ch.engine();
-        let shell = engine.shell()?;
-        let env = prompt::variables(&shell);
-        let process =
-            engine.processes().start(engine.spec(vec![shell], env, Io::Terminal(self.size), Keep::Tail))?;
+        let (args, env) = prompt::command(engine.shell()?, engine.workspace().scratch())?;
+        let spec = engine.spec(args, env, Io::Terminal(self.size), Keep::Tail);
+        let process = engine.processes().start(spec)?;
         self.shells += 1;
         self.shell = Some(Program::new(ch, process, self.shells));
         Ok(())

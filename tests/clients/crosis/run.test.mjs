@@ -2,14 +2,17 @@
 
 import assert from "node:assert/strict";
 import { cp, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
 import { Agent, Crosis, State, alive, eventually, repository } from "./support.mjs";
 
 /** An agent that serves a copy of a project. */
 async function project(name, files = {}) {
-  const agent = await Agent.start();
+  // The agent's home is its own, and Rust's tools look there for what they are.
+  const [rustup, cargo] = ["RUSTUP_HOME", "CARGO_HOME"].map((home, at) => process.env[home] ?? join(homedir(), [".rustup", ".cargo"][at]));
+  const agent = await Agent.start({ env: { RUSTUP_HOME: rustup, CARGO_HOME: cargo } });
   if (name) await cp(repository(`tests/fixtures/projects/${name}`), agent.root, { recursive: true });
   for (const [path, text] of Object.entries(files)) await writeFile(join(agent.root, path), text);
   const crosis = await Crosis.connect(agent);
