@@ -7,6 +7,9 @@ use std::path::Path;
 use pid1_sdk::error::printable;
 use pid1_sdk::{Error, Result};
 
+/// What a program finds in its environment.
+type Variables = Vec<(OsString, OsString)>;
+
 /// In colour, with a blank.
 pub(crate) const PROMPT: &str = "\x1b[33m\u{eea7}\x1b[0m ";
 
@@ -19,7 +22,7 @@ PROMPT_COMMAND=\"${PROMPT_COMMAND:+$PROMPT_COMMAND
 ";
 
 /// What starts `shell` with it, and with which variables. What bash needs is written into `folder`.
-pub(crate) fn command(shell: OsString, folder: &Path) -> Result<(Vec<OsString>, Vec<(OsString, OsString)>)> {
+pub(crate) fn command(shell: OsString, folder: &Path) -> Result<(Vec<OsString>, Variables)> {
     if Path::new(&shell).file_name() != Some(OsStr::new("bash")) {
         return Ok((vec![shell], vec![("PS1".into(), PROMPT.into())]));
     }
