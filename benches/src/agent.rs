@@ -14,6 +14,9 @@ use crate::setup::{Setup, pause, program};
 /// Shown by clients; not a secret, the agent lives for seconds and on loopback.
 pub const TOKEN: &str = "bench-token-of-no-value";
 
+/// Where its programs are searched.
+pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// A running agent; dropping it ends it.
 pub struct Agent {
     child: Child,
@@ -40,7 +43,7 @@ impl Agent {
             .arg("--state-dir")
             .arg(&state)
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("PATH", PATH)
             .env("HOME", &root)
             .env("SHELL", "/bin/sh")
             .env("PID1_TOKEN", TOKEN)

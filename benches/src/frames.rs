@@ -8,6 +8,8 @@ use prost::Message as _;
 pub const OUTPUT: u32 = 23;
 /// `Command.error`.
 pub const ERROR: u32 = 24;
+/// `Command.state`.
+pub const STATE: u32 = 28;
 /// `Command.ok`.
 pub const OK: u32 = 30;
 /// `Command.openChanRes`.
@@ -189,6 +191,7 @@ mod tests {
         for (name, number) in [
             ("output", OUTPUT),
             ("error", ERROR),
+            ("state", STATE),
             ("ok", OK),
             ("openChanRes", OPEN_CHAN_RES),
             ("closeChanRes", CLOSE_CHAN_RES),

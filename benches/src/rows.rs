@@ -14,6 +14,7 @@ mod ping;
 mod pipe;
 mod reap;
 mod router;
+mod run;
 mod shells;
 mod start;
 mod stop;
@@ -61,6 +62,7 @@ const ALL: &[Family] = &[
     Family { name: "pipe", run: pipe::run },
     Family { name: "grpc", run: grpc::run },
     Family { name: "router", run: router::run },
+    Family { name: "run", run: run::run },
     Family { name: "files", run: files::run },
     Family { name: "transfer", run: transfer::run },
     Family { name: "ot", run: ot::run },

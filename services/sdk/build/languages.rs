@@ -27,6 +27,8 @@ struct Language {
     #[serde(default)]
     repl: Vec<String>,
     eval: Option<Eval>,
+    #[serde(default)]
+    bin: Vec<String>,
     packager: Option<Packager>,
     #[serde(default)]
     hints: Vec<Hint>,
@@ -93,11 +95,11 @@ pub fn table(folder: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 fn entry(text: &mut String, folder: &Path, name: &str, language: &Language) -> Result<(), Box<dyn Error>> {
-    let Language { title, aliases, extensions, pattern, entrypoint, compile, run, repl, .. } = language;
+    let Language { title, aliases, extensions, pattern, entrypoint, compile, run, repl, bin, .. } = language;
     writeln!(
         text,
         "Language {{ name: {name:?}, title: {title:?}, aliases: &{aliases:?}, extensions: &{extensions:?}, \
-         pattern: {pattern:?}, entrypoint: {entrypoint:?}, compile: &{compile:?}, run: &{run:?}, repl: &{repl:?},"
+         pattern: {pattern:?}, entrypoint: {entrypoint:?}, compile: &{compile:?}, run: &{run:?}, repl: &{repl:?}, bin: &{bin:?},"
     )?;
     text.push_str("detect: &[");
     for Detect { file, weight, has, entrypoint, compile, run } in &language.detect {

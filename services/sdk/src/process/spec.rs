@@ -8,6 +8,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use super::account::Account;
+use super::error::StartError;
+use super::search;
 
 /// A program to start.
 #[derive(Debug)]
@@ -53,6 +55,14 @@ impl Spec {
             account: None,
             no_new_privs: false,
         }
+    }
+
+    /// The absolute path of the file that would be run, as the program's own `PATH` and folder have it.
+    ///
+    /// # Errors
+    /// If there is none, or it may not be run.
+    pub fn program(&self) -> Result<PathBuf, StartError> {
+        search::find(self.args.first().ok_or(StartError::NoCommand)?, &self.env, &self.cwd)
     }
 }
 

@@ -20,6 +20,7 @@ mod env;
 mod language;
 mod message;
 mod plan;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -34,6 +35,7 @@ pub use dot_replit::{
 };
 pub use language::{Detect, Eval, Hint, LANGUAGES, Language, Packager};
 pub use plan::{RunPlan, Step};
+pub use surroundings::Packaging;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};

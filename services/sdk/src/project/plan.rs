@@ -12,7 +12,7 @@ use super::command::CommandLine;
 use super::detect::Detected;
 use super::dot_replit::DotReplit;
 use super::language::{Hint, LANGUAGES, Language};
-use super::{FILE, Project, env};
+use super::{FILE, Project};
 use crate::error::{Error, Result, printable};
 use crate::workspace::{FileError, from_wire, to_wire};
 
@@ -61,13 +61,14 @@ impl Project<'_> {
     /// about it.
     pub fn run_plan(&self, file: Option<&str>, build: &Path) -> Result<RunPlan> {
         let dot_replit = self.dot_replit()?;
-        let variables = env::expand(&dot_replit.env, &self.environment)?;
         let target = match (file.filter(|file| !file.is_empty()), &dot_replit.run) {
             (Some(file), _) => self.of_file(file, &dot_replit)?,
             // What it runs is its own business; the rest is as good as can be told.
             (None, Some(_)) => self.of_workspace(&dot_replit).ok(),
             (None, None) => Some(self.of_workspace(&dot_replit)?),
         };
+        let language = target.as_ref().map(|target| target.language);
+        let variables = self.variables(&dot_replit, language)?;
         let own = dot_replit.run.as_ref().filter(|_| file.is_none_or(str::is_empty));
         let given = |command: &CommandLine| Step {
             args: command.args.iter().map(OsString::from).collect(),
@@ -85,7 +86,6 @@ impl Project<'_> {
                 env: variables.clone(),
             })
         };
-        let language = target.as_ref().map(|target| target.language);
         let (compile, run) = match (own, &target) {
             (Some(run), _) => (dot_replit.compile.as_ref().map(given), given(run)),
             (None, Some(target)) => {

@@ -1,0 +1,82 @@
+//! What programs of the workspace find around them: the variables of `.replit`, the programs that packages have brought,
+//! and what manages those packages.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::dot_replit::{self, DotReplit};
+use super::language::{LANGUAGES, Language};
+use super::{Project, env};
+use crate::error::Result;
+use crate::workspace::Kind;
+
+/// Where programs are searched if no variable says it, as the C library does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What manages the workspace's packages.
+#[derive(Clone, Debug)]
+pub struct Packaging {
+    /// Whose packages; `None` if nothing says.
+    pub language: Option<&'static Language>,
+    /// What `.replit` says about packages.
+    pub section: dot_replit::Packager,
+    /// Variables of the package manager, over those that programs have anyway.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Project<'_> {
+    /// What manages the packages of the workspace, or of its part in `language`. That is what `.replit` says of packages or
+    /// of the program, else what a client has set, else that of the program, else that of which there is a specfile.
+    ///
+    /// # Errors
+    /// If `.replit` is wrong, or the root cannot be listed.
+    pub fn packaging(&self, language: Option<&'static Language>) -> Result<Packaging> {
+        let dot_replit = self.dot_replit()?;
+        let found = language.or_else(|| Language::find(&dot_replit.packager.language));
+        let language = match found.or_else(|| self.declared_language(&dot_replit)) {
+            Some(language) => Some(language),
+            None => {
+                let detected = self.detect(None)?.map(|found| found.language);
+                detected.filter(|language| language.packager.is_some()).or_else(|| {
+                    let has = |language: &&Language| {
+                        let files = language.packager.iter().flat_map(|packager| packager.files);
+                        files.into_iter().any(|file| self.is_file(file))
+                    };
+                    LANGUAGES.iter().find(has)
+                })
+            }
+        };
+        let section = dot_replit.packager.clone();
+        let all = DotReplit { env: [&dot_replit.env[..], &section.env].concat(), ..dot_replit };
+        Ok(Packaging { language, section, env: self.variables(&all, language)? })
+    }
+
+    /// Variables of what runs in `language`: those of `.replit`, and a `PATH` that begins with the folders where that keeps
+    /// the workspace's own programs, as far as they are there.
+    ///
+    /// # Errors
+    /// If that is more than a program can be given.
+    pub fn variables(
+        &self,
+        dot_replit: &DotReplit,
+        language: Option<&Language>,
+    ) -> Result<Vec<(OsString, OsString)>> {
+        let mut variables = env::expand(&dot_replit.env, &self.environment)?;
+        let folders = language.into_iter().flat_map(|language| language.bin);
+        let is_there = |folder: &&&str| {
+            let found = self.workspace.stat(Path::new(folder));
+            matches!(found, Ok(Some(metadata)) if metadata.kind == Kind::Folder)
+        };
+        let mut path = OsString::new();
+        for folder in folders.filter(is_there) {
+            path.push(self.workspace.root().join(folder));
+            path.push(":");
+        }
+        if !path.is_empty() {
+            let known = self.environment.iter().chain(&variables).rev().find(|(name, _)| name == "PATH");
+            path.push(known.map_or(DEFAULT_PATH.as_ref(), |(_, path)| path.as_os_str()));
+            variables.push(("PATH".into(), path));
+        }
+        Ok(variables)
+    }
+}
