@@ -15,13 +15,14 @@ use futures_util::FutureExt;
 use futures_util::future::{FusedFuture, OptionFuture};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pid1_sdk::engine::{Engine, EngineConfig};
+use pid1_sdk::error::printable;
 use pid1_sdk::file_url::FileUrls;
 use pid1_sdk::limits;
 use pid1_sdk::process::record::{self, Leftovers};
 use pid1_sdk::process::{ProcessTable, Signal, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::store::Store;
-use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
+use pid1_sdk::workspace::{Restored, Workspace, WorkspaceConfig, to_wire};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
@@ -119,6 +120,7 @@ impl Serving<'_> {
         });
         let workspace =
             workspace.with_context(|| format!("cannot open the workspace {}", config.root.display()))?;
+        put_files_back(&workspace);
         let mut key = [0; 32];
         getrandom::fill(&mut key)
             .map_err(|error| anyhow::anyhow!("no random numbers for a key that signs URLs: {error}"))?;
@@ -194,6 +196,22 @@ impl Serving<'_> {
             process.try_exit().map_or(128 + Signal::SIGKILL as i32, |exit| exit.shell_code())
         });
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+    }
+}
+
+/// Rolls back the change of files that an agent before this one was killed over. Nobody waits for anything yet: with none
+/// it is a look at one name.
+fn put_files_back(workspace: &Workspace) {
+    match workspace.roll_back_left() {
+        Ok(restored) => {
+            for Restored { path, replaced } in restored {
+                let path = printable(&to_wire(path.as_os_str()));
+                warn!(path, %replaced, "put back a file that a program was changing when an earlier agent ended");
+            }
+        }
+        Err(error) => {
+            warn!(error = %error, "cannot put back all files that an earlier agent had not done with")
+        }
     }
 }
 

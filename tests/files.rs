@@ -4,6 +4,7 @@
 mod crash;
 mod disk;
 mod escape;
+mod left;
 mod requests;
 
 use bytes::Bytes;

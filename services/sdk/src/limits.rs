@@ -255,6 +255,20 @@ pub const INLINE_READ_BYTES: usize = 64 * KIB;
 /// is rewritten in place; and who waits has one of the [`FILE_WORKERS`] threads meanwhile.
 pub const COMMIT_WAIT: Duration = Duration::from_secs(2);
 
+/// Files of one change that is rolled back if it fails: a package manager writes two or three, in a workspace of several
+/// packages some more.
+pub const CHANGE_FILES: usize = 16;
+
+/// What they may hold together before the change, for a copy is made of it on the same disk; and the longest one that is
+/// copied to be kept when they are put back. Lock files of large projects have some megabytes.
+pub const CHANGE_BYTES: u64 = 64 << 20;
+
+/// Longest journal of such a change that is read: two entries for each file, with the longest paths written as text.
+pub const CHANGE_JOURNAL_BYTES: u64 = 1 << 20;
+
+/// Files that are kept of what stood where others were put back: some failed attempts in a row.
+pub const CHANGE_REPLACED: usize = 16;
+
 /// Longest name of a lock that holds off snapshots.
 pub const LOCK_NAME_BYTES: usize = 256;
 

@@ -99,6 +99,19 @@ fn copy(source: &Place, stat: &Stat, dir: &Dir, name: &OsStr) -> Result<(), Caus
     Ok(())
 }
 
+/// Copies a file or a link. If that fails, nothing is left of it.
+pub(super) fn copy_alone(from: &impl AsFd, name: &OsStr, to: &impl AsFd, new: &OsStr) -> Result<(), Cause> {
+    let (cause, made) = match copy_one(from, name, to, new) {
+        Ok(None) => return Ok(()),
+        Ok(Some(_)) => (Errno::EISDIR.into(), AtFlags::REMOVEDIR),
+        // Somebody else's.
+        Err(cause @ Cause::System(Errno::EEXIST)) => return Err(cause),
+        Err(cause) => (cause, AtFlags::empty()),
+    };
+    let _ = rustix::fs::unlinkat(to, new, made);
+    Err(cause)
+}
+
 /// Copies one thing. Of a folder, the folder alone: what is in it is still to come.
 fn copy_one(from: &impl AsFd, name: &OsStr, to: &impl AsFd, new: &OsStr) -> Result<Option<Level>, Cause> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -271,7 +271,7 @@ fn replace(
 }
 
 /// Writes `content` over what a file holds, after making sure of the room for it.
-fn rewrite(
+pub(super) fn rewrite(
     content: &mut File,
     folder: &Dir,
     name: &OsStr,

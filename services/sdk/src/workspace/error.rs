@@ -76,6 +76,11 @@ impl FileError {
         FileError { doing, path, cause: cause.into() }
     }
 
+    /// The same for another reason.
+    pub(super) fn because(self, cause: Cause) -> Self {
+        FileError { cause, ..self }
+    }
+
     /// Whether the two paths of a move are on two file systems.
     pub fn is_across(&self) -> bool {
         matches!(self.cause, Cause::System(Errno::EXDEV))

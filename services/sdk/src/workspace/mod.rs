@@ -7,6 +7,8 @@
 //! - Only regular files are read and written. A pipe or device is not even opened.
 //! - A write is whole or has not happened: the content is gathered in a file without a name beside the target, which
 //!   then takes its place ([`Draft`]). Readers see the old file or the new one, whatever happens to the agent.
+//! - A change of several files by a program is whole or has not happened: what it leaves half-way is rolled back
+//!   ([`Rollback`]).
 //! - Names that are no text survive: [`to_wire`] and [`from_wire`].
 //!
 //! All methods but those of [`now`] may wait for the disk: call them through
@@ -23,6 +25,7 @@ pub mod now;
 mod place;
 mod read;
 mod remove;
+mod rollback;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -32,7 +35,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -45,6 +48,7 @@ pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
 pub use names::{from_wire, is_hidden, is_temporary, path_from_wire, to_wire};
 pub use read::{Entry, Listing};
+pub use rollback::{Replaced, Restored, Rollback};
 use turn::{Turn, Turns};
 
 use crate::limits;
@@ -80,6 +84,8 @@ struct Inner {
     /// From the check of what is there to its replacement, among those who write through the agent.
     commits: Turns,
     temporaries: AtomicU64,
+    /// Whether a change of several files is under way.
+    changing: AtomicBool,
     memory: Arc<Semaphore>,
 }
 
@@ -98,6 +104,7 @@ impl Workspace {
             quick,
             commits: Turns::default(),
             temporaries,
+            changing: AtomicBool::new(false),
             memory: Arc::new(Semaphore::new(limits::LARGE_FILES_BYTES)),
         })))
     }

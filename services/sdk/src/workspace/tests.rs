@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod own_folder;
+mod rollback;
 
 struct Files {
     folder: TempDir,
