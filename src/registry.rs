@@ -4,6 +4,7 @@ use pid1_sdk::ServiceDef;
 
 const FILES: &str = "the workspace's files: read, written whole, listed, moved and removed";
 const INTERPRETER: &str = "the run of the project's program in its language's interpreter, which then stays";
+const PACKAGES: &str = "the project's packages: found, added, removed, installed by its language's own tools";
 const NULL: &str = "opens and does nothing: not built yet, or nothing to do";
 
 /// Every name that clients may open.
@@ -53,6 +54,8 @@ pub const SERVICES: &[ServiceDef] = &[
         "eval",
         "one interpreter, whose state stays from one evaluation to the next",
     ),
+    ServiceDef::new::<pid1_packager::Packager>("packager3", PACKAGES),
+    ServiceDef::new::<pid1_packager::Packager>("packager2", PACKAGES),
     ServiceDef::new::<pid1_null::Null>("null", NULL),
     ServiceDef::new::<pid1_null::Null>("open", NULL),
     ServiceDef::new::<pid1_null::Null>("git", NULL),

@@ -2,6 +2,7 @@
 //! with the value here as its default.
 
 mod documents;
+mod packages;
 mod people;
 mod programs;
 mod project;
@@ -9,6 +10,7 @@ mod project;
 use std::time::Duration;
 
 pub use documents::*;
+pub use packages::*;
 pub use people::*;
 pub use programs::*;
 pub use project::*;

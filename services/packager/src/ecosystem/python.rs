@@ -1,0 +1,338 @@
+//! Python: uv where a project is uv's or uv is there, else pip; requirements.txt or pyproject.toml.
+//!
+//! Packages go into an environment of the workspace's own: that which `VIRTUAL_ENV` names, else `.venv` or `venv`. If there
+//! is none it is made. Runs of the project find it ([`bin`](pid1_sdk::project::Language::bin)).
+
+mod lookup;
+mod requirement;
+
+use std::path::{Path, PathBuf};
+
+use pid1_sdk::api::Package;
+use pid1_sdk::error::printable;
+use pid1_sdk::workspace::Workspace;
+use pid1_sdk::{Error, Result};
+
+use super::{Ecosystem, Work, wanted};
+use crate::imports::Finder;
+use crate::tools::{Tools, text};
+use requirement::{PYPROJECT, REQUIREMENTS};
+
+/// Lock files of tools that are not driven here: what is done beside them would make them wrong.
+const OTHERS: [(&str, &str); 3] =
+    [("poetry.lock", "poetry"), ("pdm.lock", "pdm"), ("Pipfile.lock", "pipenv")];
+
+/// Folders of environments, the first of which is made if there is none.
+const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+
+/// Prints the versions of the packages that are its arguments.
+const VERSIONS: &str =
+    "import sys, json, importlib.metadata as m; print(json.dumps([m.version(n) for n in sys.argv[1:]]))";
+
+static IMPORTS: Finder = Finder {
+    command: &["python3", "-I", "-S", "-c"],
+    text: include_str!("../imports/python.py"),
+    names: include_str!("../imports/python.toml"),
+    dotted: true,
+};
+
+pub(super) struct Python;
+
+/// Who keeps the specfile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// uv keeps pyproject.toml and uv.lock.
+    Uv,
+    /// We keep `project.dependencies`.
+    Pyproject,
+    /// We keep requirements.txt.
+    Requirements,
+}
+
+impl Ecosystem for Python {
+    fn files(&self) -> &'static [&'static str] {
+        &[REQUIREMENTS, PYPROJECT, "uv.lock"]
+    }
+
+    fn env(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ("PIP_NO_INPUT", "1"),
+            ("PIP_PROGRESS_BAR", "off"),
+            ("UV_NO_PROGRESS", "1"),
+            // Output comes when it is printed, on a pipe, too.
+            ("PYTHONUNBUFFERED", "1"),
+        ]
+    }
+
+    fn advice(&self, program: &str) -> &'static str {
+        match program {
+            "uv" => {
+                "this project is uv's: install it with python3 -m pip install uv, and have its folder in PATH"
+            }
+            _ => "put the packages python3, python3-pip and python3-venv into the image, or uv",
+        }
+    }
+
+    fn imports(&self) -> Option<&'static Finder> {
+        Some(&IMPORTS)
+    }
+
+    fn plain_name(&self, name: &str) -> String {
+        requirement::plain_name(name)
+    }
+
+    fn check(&self, Package { name, spec, .. }: &Package) -> Result<(), String> {
+        match requirement::split(name) {
+            Some(split) if split.spec.is_empty() && !name.contains(char::is_control) => {}
+            _ => return Err("a package of Python is called such as requests or uvicorn[standard]".to_owned()),
+        }
+        let Some(spec) = wanted(spec) else { return Ok(()) };
+        let good = spec.starts_with(|c: char| c.is_ascii_digit() || "=<>!~@;".contains(c));
+        if !good || spec.contains(char::is_control) {
+            return Err("a version of a package is such as ==1.2.3, >=1,<2 or ~=1.4".to_owned());
+        }
+        Ok(())
+    }
+
+    fn list(&self, workspace: &Workspace) -> Result<Vec<Package>> {
+        Ok(listed(workspace)?.into_iter().map(|(package, _)| package).collect())
+    }
+
+    fn add<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
+        Box::pin(async move {
+            let requirements: Vec<_> = packages.iter().map(as_requirement).collect();
+            let keeper = keeper(tools).await?;
+            if keeper == Keeper::Uv {
+                return tools
+                    .run(["uv", "add", "--"].into_iter().chain(requirements.iter().map(String::as_str)))
+                    .await;
+            }
+            let python = environment(tools).await?;
+            install(tools, &python, &requirements).await?;
+            let pinned = pinned(tools, &python, packages).await?;
+            let file = keeper.specfile();
+            let old = tools.text(file).await?.unwrap_or_default();
+            let new = match keeper {
+                Keeper::Requirements => requirement::with(&old, &pinned)?,
+                _ => requirement::with_dependencies(&old, &pinned)?,
+            };
+            tools.write(file, new).await?;
+            tools.print(format!("{file}: {}\n", pinned.join(", "))).await;
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
+        Box::pin(async move {
+            let keeper = keeper(tools).await?;
+            let names: Vec<_> = packages.iter().map(|package| self.plain_name(&package.name)).collect();
+            if keeper == Keeper::Uv {
+                // uv is told which section; one that stands in two is removed from both.
+                for (entry, section) in tools.look(listed).await? {
+                    if names.contains(&self.plain_name(&entry.name)) {
+                        let flags = section.into_iter();
+                        let args = ["uv", "remove"].map(str::to_owned).into_iter().chain(flags);
+                        tools.run(args.chain(["--".to_owned(), self.plain_name(&entry.name)])).await?;
+                    }
+                }
+                return Ok(());
+            }
+            let python = environment(tools).await?;
+            let uv = ["uv", "pip", "uninstall", "--python", &python, "--"];
+            let pip = [python.as_str(), "-m", "pip", "uninstall", "--yes", "--"];
+            let words = if tools.has("uv") { uv } else { pip };
+            tools.run(words.into_iter().chain(names.iter().map(String::as_str))).await?;
+            let file = keeper.specfile();
+            let old = tools.text(file).await?.unwrap_or_default();
+            let new = match keeper {
+                Keeper::Requirements => requirement::without(&old, &names),
+                _ => requirement::without_dependencies(&old, &names)?,
+            };
+            tools.write(file, new).await
+        })
+    }
+
+    fn install<'a>(&'a self, tools: &'a Tools) -> Work<'a, ()> {
+        Box::pin(async move {
+            let keeper = keeper(tools).await?;
+            if keeper == Keeper::Uv {
+                return tools.run(["uv", "sync"]).await;
+            }
+            let file = keeper.specfile();
+            let Some(text) = tools.text(file).await? else {
+                tools.print(format!("There is no {file}: nothing to install.\n")).await;
+                return Ok(());
+            };
+            let requirements = match keeper {
+                Keeper::Requirements => vec!["--requirement".to_owned(), REQUIREMENTS.to_owned()],
+                _ => requirement::of_pyproject(&text)?
+                    .into_iter()
+                    .filter(|(_, section)| section.flags.is_empty())
+                    .map(|(package, _)| format!("{}{}", package.name, package.spec))
+                    .collect(),
+            };
+            if requirements.is_empty() {
+                tools.print(format!("{file} names no packages: nothing to install.\n")).await;
+                return Ok(());
+            }
+            let python = environment(tools).await?;
+            install(tools, &python, &requirements).await
+        })
+    }
+
+    fn search<'a>(&'a self, _tools: &'a Tools, _query: &'a str) -> Work<'a, Vec<Package>> {
+        Box::pin(async { Err(Error::new("PyPI has none")) })
+    }
+
+    fn info<'a>(&'a self, tools: &'a Tools, name: &'a str) -> Work<'a, Option<Package>> {
+        Box::pin(lookup::info(tools, name))
+    }
+}
+
+impl Keeper {
+    fn specfile(self) -> &'static str {
+        if self == Keeper::Requirements { REQUIREMENTS } else { PYPROJECT }
+    }
+}
+
+async fn keeper(tools: &Tools) -> Result<Keeper> {
+    let has_uv = tools.has("uv");
+    tools.look(move |workspace| keeper_of(workspace, has_uv)).await
+}
+
+fn keeper_of(workspace: &Workspace, has_uv: bool) -> Result<Keeper> {
+    let has = |file: &str| workspace.open_file(Path::new(file)).is_ok();
+    if has("uv.lock") {
+        return Ok(Keeper::Uv);
+    }
+    if let Some((lock, tool)) = OTHERS.into_iter().find(|(lock, _)| has(lock)) {
+        return Err(Error::new(format!(
+            "packager: {lock} is {tool}'s: change this project's packages with {tool}"
+        )));
+    }
+    let project = match text(workspace, PYPROJECT)?.filter(|_| !has(REQUIREMENTS)) {
+        Some(text) => requirement::is_project(&text)?,
+        None => false,
+    };
+    Ok(match (project, has_uv) {
+        (true, true) => Keeper::Uv,
+        (true, false) => Keeper::Pyproject,
+        (false, _) => Keeper::Requirements,
+    })
+}
+
+/// The packages that the specfile names, and for uv the section of each.
+fn listed(workspace: &Workspace) -> Result<Vec<(Package, Vec<String>)>> {
+    match keeper_of(workspace, false) {
+        Ok(Keeper::Requirements) => {
+            let text = text(workspace, REQUIREMENTS)?.unwrap_or_default();
+            Ok(requirement::listed(&text).into_iter().map(|package| (package, Vec::new())).collect())
+        }
+        // What others keep can be told, too.
+        _ => {
+            let text = text(workspace, PYPROJECT)?.unwrap_or_default();
+            let all = requirement::of_pyproject(&text)?;
+            Ok(all.into_iter().map(|(package, section)| (package, section.flags)).collect())
+        }
+    }
+}
+
+/// The interpreter of the workspace's environment, which is made if there is none.
+async fn environment(tools: &Tools) -> Result<String> {
+    let named = tools.variable("VIRTUAL_ENV").map(PathBuf::from);
+    let root = tools.engine.root().to_owned();
+    let own = ENVIRONMENTS.map(|folder| root.join(folder));
+    let python = |folder: &Path| folder.join("bin/python");
+    let folder = match named {
+        Some(folder) => root.join(folder),
+        None => own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]).clone(),
+    };
+    let path =
+        folder.to_str().ok_or_else(|| Error::new("packager: the path of the environment is no text"))?;
+    if !python(&folder).exists() {
+        let new = !folder.exists();
+        let words: &[&str] =
+            if tools.has("uv") { &["uv", "venv", "--", path] } else { &["python3", "-m", "venv", path] };
+        let made = tools.run(words).await;
+        if let (Err(_), true, Ok(inner)) = (&made, new, folder.strip_prefix(&root)) {
+            // Half of one would be taken for one.
+            let inner = inner.to_owned();
+            let _ = tools.look(move |workspace| Ok(workspace.remove(&inner)?)).await;
+        }
+        made?;
+    }
+    python(&folder)
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Error::new("packager: the path of Python is no text"))
+}
+
+async fn install(tools: &Tools, python: &str, requirements: &[String]) -> Result<()> {
+    let words: &[&str] = match tools.has("uv") {
+        true => &["uv", "pip", "install", "--python", python],
+        false => &[python, "-m", "pip", "install"],
+    };
+    tools.run(words.iter().copied().chain(requirements.iter().map(String::as_str))).await
+}
+
+/// The requirements of what has been installed: as it was asked for, else with the version that was found, because there is
+/// no lock file that would tell it.
+async fn pinned(tools: &Tools, python: &str, packages: &[Package]) -> Result<Vec<String>> {
+    let names = packages.iter().map(|package| requirement::plain_name(&package.name));
+    let words = [python, "-I", "-c", VERSIONS].map(str::to_owned).into_iter();
+    let asked = tools.ask(words.chain(names), &[], Vec::new()).await?;
+    let versions: Vec<String> = serde_json::from_slice(&asked.stdout).map_err(|_| {
+        let why = asked.stderr.lines().last().unwrap_or_default();
+        Error::new(format!("packager: {} does not tell what is installed: {why}", printable(python)))
+    })?;
+    let pin = |(package, version): (&Package, String)| match wanted(&package.spec) {
+        Some(_) => as_requirement(package),
+        None => format!("{}=={version}", package.name.replace(' ', "")),
+    };
+    Ok(packages.iter().zip(versions).map(pin).collect())
+}
+
+/// As pip takes it.
+fn as_requirement(Package { name, spec, .. }: &Package) -> String {
+    let name = name.replace(' ', "");
+    match wanted(spec) {
+        Some(spec) if spec.starts_with(|c: char| c.is_ascii_digit()) => format!("{name}=={spec}"),
+        Some(spec) if spec.starts_with('@') => format!("{name} {spec}"),
+        Some(spec) => format!("{name}{spec}"),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecosystem::package;
+
+    #[test]
+    fn a_requirement_is_what_pip_understands() {
+        for (name, spec, expected) in [
+            ("six", "", "six"),
+            ("six", "*", "six"),
+            ("six", "1.16.0", "six==1.16.0"),
+            ("six", ">=1,<2", "six>=1,<2"),
+            ("a[b, c]", "~=1.4", "a[b,c]~=1.4"),
+            ("a", "@ git+https://x/y", "a @ git+https://x/y"),
+        ] {
+            assert_eq!(Python.check(&package(name, spec)), Ok(()), "{name} {spec}");
+            assert_eq!(as_requirement(&package(name, spec)), expected);
+        }
+        for (name, spec) in [
+            ("", ""),
+            ("-r", ""),
+            ("./x", ""),
+            ("a b", ""),
+            ("a==1", ""),
+            ("a", "^1"),
+            ("a", "--x"),
+            ("a", "=1\n2"),
+        ] {
+            assert!(Python.check(&package(name, spec)).is_err(), "{name:?} {spec:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `ensurePackages`: which packages the sources import and the specfile does not name, found by the language's own parser,
+//! which runs as a program of the workspace.
+//!
+//! The programs and the tables of names are in `imports/`. What the programs are given and answer is said in the README.
+
+use std::collections::BTreeSet;
+
+use pid1_sdk::api::File;
+use pid1_sdk::error::printable;
+use pid1_sdk::{Error, Result, limits};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::change;
+use crate::ecosystem::package;
+use crate::request::{Managed, checked};
+use crate::tools::Tools;
+
+/// How imports of a language are found.
+pub(crate) struct Finder {
+    /// The interpreter, and what comes before the program's text.
+    pub(crate) command: &'static [&'static str],
+    /// The program.
+    pub(crate) text: &'static str,
+    /// Which packages have modules of another name: `[packages]` of a TOML file. Empty for what is no package at all.
+    pub(crate) names: &'static str,
+    /// Modules have dots, and what stands before one may be the package.
+    pub(crate) dotted: bool,
+}
+
+/// What the program answers.
+#[derive(Deserialize)]
+struct Found {
+    imports: Vec<String>,
+    unread: Vec<Unread>,
+}
+
+#[derive(Deserialize)]
+struct Unread {
+    path: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
+struct Names {
+    packages: std::collections::HashMap<String, String>,
+}
+
+/// Names the packages that are missing, and with `install` installs them and all others.
+pub(crate) async fn ensure(managed: &Managed, file: Option<File>, install: bool) -> Result<()> {
+    let Managed { tools, .. } = managed;
+    let ecosystem = tools.ecosystem;
+    let Some(finder) = ecosystem.imports() else {
+        return Err(Error::new(
+            "packager: what sources import is found in Python and JavaScript only: use packageAdd",
+        ));
+    };
+    let found = find(managed, finder, file).await?;
+    for Unread { path, why } in found.unread {
+        tools.print(printable(&format!("{path} was not read: {why}")) + "\n").await;
+    }
+    let listed = tools.look(move |workspace| ecosystem.list(workspace)).await?;
+    let mut known: BTreeSet<_> = listed.iter().map(|package| ecosystem.plain_name(&package.name)).collect();
+    known.extend(managed.ignored_packages.iter().map(|name| ecosystem.plain_name(name)));
+    let missing = missing(finder, &found.imports)?.filter(|name| known.insert(ecosystem.plain_name(name)));
+    let missing: Vec<_> = missing.map(|name| package(name, "")).collect();
+    if !install {
+        let list: Vec<_> = missing.iter().map(|one| json!({ "name": one.name, "version": "*" })).collect();
+        tools.print(format!("{}\n", json!(list))).await;
+        return Ok(());
+    }
+    if !missing.is_empty() {
+        change::add(managed, &checked(ecosystem, missing)?).await?;
+    }
+    // What the specfile names may not be here yet.
+    if listed.is_empty() { Ok(()) } else { change::install(managed).await }
+}
+
+async fn find(managed: &Managed, finder: &Finder, file: Option<File>) -> Result<Found> {
+    let tools: &Tools = &managed.tools;
+    let file = file.map(|File { path, content, .. }| {
+        let content = (!content.is_empty()).then(|| String::from_utf8(content.to_vec()));
+        match content.transpose() {
+            Ok(content) => Ok(json!({ "path": path, "content": content })),
+            Err(_) => Err(Error::new("packager: the file's content is not UTF-8")),
+        }
+    });
+    let order = json!({
+        "root": tools.engine.root().to_str(),
+        "file": file.transpose()?,
+        "ignored": managed.ignored_paths,
+        "most_files": limits::PACKAGE_SOURCES,
+        "most_bytes": limits::PACKAGE_SOURCE_BYTES,
+    });
+    let args = finder.command.iter().copied().chain([finder.text]);
+    let asked = tools.ask(args, &[], order.to_string().into_bytes()).await?;
+    match serde_json::from_slice(&asked.stdout) {
+        Ok(found) if asked.exit.success() => Ok(found),
+        _ => {
+            let why = asked.stderr.lines().last().unwrap_or_default();
+            let how = asked.exit.text();
+            Err(Error::new(format!(
+                "packager: cannot tell what is imported: {}",
+                printable(&format!("{how}: {why}"))
+            )))
+        }
+    }
+}
+
+/// The packages of these modules.
+fn missing(finder: &Finder, modules: &[String]) -> Result<impl Iterator<Item = String>> {
+    let Names { packages } = toml::from_str(finder.names).map_err(|error| Error::new(error.to_string()))?;
+    let of = |module: &String| {
+        let mut prefix = module.as_str();
+        loop {
+            if let Some(package) = packages.get(prefix) {
+                return package.clone();
+            }
+            match prefix.rsplit_once('.').filter(|_| finder.dotted) {
+                Some((shorter, _)) => prefix = shorter,
+                None => return prefix.to_owned(),
+            }
+        }
+    };
+    let found: BTreeSet<_> = modules.iter().map(of).filter(|package| !package.is_empty()).collect();
+    Ok(found.into_iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecosystem;
+
+    fn packages(ecosystem: &str, modules: &[&str]) -> Vec<String> {
+        let finder = ecosystem::find(ecosystem).unwrap().imports().unwrap();
+        let modules: Vec<_> = modules.iter().map(|module| (*module).to_owned()).collect();
+        missing(finder, &modules).unwrap().collect()
+    }
+
+    #[test]
+    fn a_module_is_its_package() {
+        let modules =
+            ["yaml", "google.cloud.storage", "google", "numpy.linalg", "PIL.Image", "urllib2", "requests"];
+        assert_eq!(
+            packages("pip", &modules),
+            ["Pillow", "PyYAML", "google-cloud-storage", "numpy", "requests"]
+        );
+        let modules = ["socket.io", "@types/node", "vscode", "lodash"];
+        assert_eq!(packages("npm", &modules), ["@types/node", "@types/vscode", "lodash", "socket.io"]);
+    }
+
+    #[test]
+    fn every_name_in_a_table_is_that_of_a_package() {
+        for name in ["pip", "npm"] {
+            let ecosystem = ecosystem::find(name).unwrap();
+            let Names { packages } = toml::from_str(ecosystem.imports().unwrap().names).unwrap();
+            for name in packages.into_values().filter(|name| !name.is_empty()) {
+                assert_eq!(ecosystem.check(&package(name.as_str(), "")), Ok(()), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The services `packager3` and `packager2`: find, add, remove and install packages of the workspace, with the tools that
+//! its language has for that.
+//!
+//! In: `packageSearch`, `packageInfo`, `packageListSpecfile`, `packageAdd`, `packageRemove`, `packageInstall`,
+//! `packageCacheSave`, `ensurePackages`. Out: `output` of the tools, for all members, then the answer. Both names take all
+//! of them.
+//!
+//! **One change at a time**, whoever asks on whichever channel, and snapshots wait for it: it holds the lock `packager` of the
+//! [`snapshot`](pid1_sdk::snapshots) service. **A change is whole or has not happened**: if a tool fails, is stopped or dies
+//! with the agent, specfile and lock file are put back as they were ([`Rollback`](pid1_sdk::workspace::Rollback)). What
+//! else it has already brought, such as files in `node_modules`, stays: the next change makes use of it.
+//!
+//! A channel that ends stops what it has asked for.
+//!
+//! Source: the published messages; UPM, whose words these are: at most 20 results, none for an empty query.
+#![warn(missing_docs)]
+
+mod change;
+mod ecosystem;
+mod imports;
+mod lookup;
+mod request;
+mod tools;
+
+use std::collections::HashMap;
+
+use pid1_sdk::api::{Hint, PackageListSpecfileResp, command::Body};
+use pid1_sdk::{
+    Channel, Error, Member, Reply, Result, Right, Service, SessionId, Ticket, limits, unsupported,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use request::Asker;
+
+/// Results of one search.
+const SEARCH_RESULTS: usize = 20;
+
+/// What is under way for one channel.
+#[derive(Debug)]
+pub struct Packager {
+    /// Requests that are not answered yet, by number.
+    asked: HashMap<u64, Ticket>,
+    requests: u64,
+    closed: CancellationToken,
+    _closes: DropGuard,
+}
+
+/// What a request has come to.
+#[derive(Debug)]
+pub enum Event {
+    /// To be shown to all.
+    Print(String),
+    /// To be said to whoever has asked.
+    Hint(SessionId, String),
+    /// The request of this number is done.
+    Done(u64, Result<Box<Body>>),
+}
+
+impl Service for Packager {
+    type Event = Event;
+
+    /// Nothing is started: whoever may only look on may read the specfile.
+    const OPEN_NEEDS: Right = Right::Read;
+
+    async fn open(_ch: &mut Channel<Event>) -> Result<Self> {
+        let closed = CancellationToken::new();
+        let _closes = closed.clone().drop_guard();
+        Ok(Packager { asked: HashMap::new(), requests: 0, closed, _closes })
+    }
+
+    fn needs(body: &Body) -> Right {
+        match body {
+            Body::PackageListSpecfile(_) => Right::Read,
+            _ => Right::Write,
+        }
+    }
+
+    async fn command(&mut self, ch: &mut Channel<Event>, from: &Member, body: Body) -> Result<Reply> {
+        let asker = Asker {
+            engine: ch.engine().clone(),
+            events: ch.events(),
+            audience: ch.audience().clone(),
+            closed: self.closed.clone(),
+            session: from.session(),
+        };
+        match body {
+            Body::PackageListSpecfile(_) => {
+                let pkgs = asker.list().await?;
+                Ok(Reply::now(Body::PackageListSpecfileResp(PackageListSpecfileResp { pkgs })))
+            }
+            Body::PackageSearch(_)
+            | Body::PackageInfo(_)
+            | Body::PackageAdd(_)
+            | Body::PackageRemove(_)
+            | Body::PackageInstall(_)
+            | Body::PackageCacheSave(_)
+            | Body::EnsurePackages(_) => {
+                let most = limits::PACKAGE_REQUESTS;
+                if self.asked.len() >= most {
+                    return Err(Error::new(format!("packager: {most} requests are waiting here already")));
+                }
+                self.requests += 1;
+                let (number, events, share) = (self.requests, ch.events(), ch.share());
+                self.asked.insert(number, ch.ticket());
+                // Not a task of the channel: what has been begun is put back also when that has ended.
+                let runtimes = ch.engine().runtimes().clone();
+                runtimes.spawn(async move {
+                    let answer = asker.answer(body).await.map(Box::new);
+                    drop(share);
+                    // Nobody is there to be answered if the channel has ended.
+                    let _ = events.send(Event::Done(number, answer)).await;
+                });
+                Ok(Reply::Later)
+            }
+            other => unsupported(&other),
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    async fn event(&mut self, ch: &mut Channel<Event>, event: Event) {
+        match event {
+            Event::Print(text) => ch.broadcast(Body::Output(text)),
+            Event::Hint(session, text) => ch.send(session, Body::Hint(Hint { text })),
+            Event::Done(number, answer) => {
+                if let Some(ticket) = self.asked.remove(&number) {
+                    match answer {
+                        Ok(body) => ticket.answer(*body),
+                        Err(error) => ticket.fail(error),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self, _ch: &mut Channel<Event>) {
+        for (_, ticket) in self.asked.drain() {
+            ticket.fail(tools::stopped());
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Programs that manage packages: run at the workspace's root, without a terminal, and shown to the channel's members; or
+//! asked something, for what they print.
+//!
+//! What it deliberately does not do: know any of them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pid1_sdk::channel::Audience;
+use pid1_sdk::engine::Engine;
+use pid1_sdk::error::{printable, printable_lines};
+use pid1_sdk::process::{
+    Exit, Hold, Io, Item, Keep, LogReader, OutputLog, Process, Spec, StartError, StopCause, Stream,
+};
+use pid1_sdk::utf8::Utf8Carry;
+use pid1_sdk::workspace::Workspace;
+use pid1_sdk::{Error, Result, limits};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::Event;
+use crate::ecosystem::Ecosystem;
+
+/// How long a package manager may think about a question; registries that are far away take seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is shown of a command in an error: the program and what it was to do.
+const WORDS_SHOWN: usize = 2;
+
+/// What of an ecosystem's programs, and what they are run with. Works on after its channel has ended, but starts nothing
+/// then.
+pub(crate) struct Tools {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ecosystem: &'static dyn Ecosystem,
+    /// Variables over those that programs have anyway.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) audience: Arc<Audience>,
+    /// The channel has ended.
+    pub(crate) closed: CancellationToken,
+}
+
+/// What a program has answered.
+pub(crate) struct Asked {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: Vec<u8>,
+    /// The end of it.
+    pub(crate) stderr: String,
+}
+
+impl Tools {
+    /// Runs a program and shows what it prints. What it leaves running is ended with it.
+    ///
+    /// # Errors
+    /// If it is not there or fails, or the channel ends: then it has been ended.
+    pub(crate) async fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<()> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.run_with(&args, &[]).await
+    }
+
+    /// The same with variables of its own.
+    pub(crate) async fn run_with(&self, args: &[OsString], env: &[(OsString, OsString)]) -> Result<()> {
+        self.print(format!("--> {}\n", shown(args, args.len()))).await;
+        let process = self.start(args, env, false)?;
+        let exit = self.attend(&process, self.show(process.stdout())).await?;
+        match exit.success() {
+            true => Ok(()),
+            false => Err(Error::new(format!("{}: {}", shown(args, WORDS_SHOWN), exit.text()))),
+        }
+    }
+
+    /// Runs a program for what it prints, with this on its standard input, and shows nothing of it.
+    ///
+    /// # Errors
+    /// If it is not there, answers too much or not in time, or the channel ends. That it fails is an answer.
+    pub(crate) async fn ask<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        env: &[(&str, &str)],
+        input: Vec<u8>,
+    ) -> Result<Asked> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let env: Vec<_> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let name = shown(&args, WORDS_SHOWN);
+        let process = self.start_with(&args, &env, true, input)?;
+        let streams = async {
+            let stderr = process.output(Stream::Stderr).map(|log| log.reader(0, Hold::Back));
+            tokio::join!(all_of(process.stdout().reader(0, Hold::Back)), end_of(stderr))
+        };
+        let mut found = None;
+        let answer = async {
+            found = tokio::time::timeout(PATIENCE, streams).await.ok();
+            if !matches!(found, Some((Some(_), _))) {
+                process.kill(StopCause::Request);
+            }
+        };
+        let exit = self.attend(&process, answer).await?;
+        match found {
+            Some((Some(stdout), stderr)) => Ok(Asked { exit, stdout, stderr }),
+            Some((None, _)) => Err(Error::new(format!(
+                "{name}: its answer has more than {} bytes",
+                limits::PACKAGE_ANSWER_BYTES
+            ))),
+            None => Err(Error::new(format!("{name}: no answer within {PATIENCE:?}: try again later"))),
+        }
+    }
+
+    /// Whether there is such a program.
+    pub(crate) fn has(&self, program: &str) -> bool {
+        self.spec(&[program.into()], &[], false).program().is_ok()
+    }
+
+    /// A variable as programs have it.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        let found = self.env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str());
+        found.or_else(|| self.engine.variable(name)).filter(|value| !value.is_empty())
+    }
+
+    /// Shows the members a text.
+    pub(crate) async fn print(&self, text: String) {
+        if !text.is_empty() {
+            // There is nobody to see it if the channel has ended.
+            let _ = self.events.send(Event::Print(text)).await;
+        }
+    }
+
+    /// Looks at the workspace's files.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Workspace) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = self.engine.clone();
+        let done = self.engine.runtimes().file_work(move || work(engine.workspace())).await;
+        done.unwrap_or_else(|| Err(Error::new("packager: the agent is ending")))
+    }
+
+    /// The text of a file at the root; `None` if there is none.
+    pub(crate) async fn text(&self, path: &'static str) -> Result<Option<String>> {
+        self.look(move |workspace| text(workspace, path)).await
+    }
+
+    /// Writes a file at the root.
+    pub(crate) async fn write(&self, path: &'static str, text: String) -> Result<()> {
+        self.look(move |workspace| Ok(workspace.write(Path::new(path), text.as_bytes()).map(drop)?)).await
+    }
+
+    fn start(&self, args: &[OsString], env: &[(OsString, OsString)], split_stderr: bool) -> Result<Process> {
+        self.start_with(args, env, split_stderr, Vec::new())
+    }
+
+    fn start_with(
+        &self,
+        args: &[OsString],
+        env: &[(OsString, OsString)],
+        split_stderr: bool,
+        input: Vec<u8>,
+    ) -> Result<Process> {
+        if self.closed.is_cancelled() {
+            return Err(stopped());
+        }
+        let started = self.engine.processes().start(self.spec(args, env, split_stderr));
+        let process = started.map_err(|error| match &error {
+            StartError::NotInPath { program } => {
+                let advice = self.ecosystem.advice(program);
+                Error::new(format!("packager: {} is in no folder of $PATH: {advice}", printable(program)))
+            }
+            _ => Error::new(format!("packager: {error}")),
+        })?;
+        // Nobody can be asked anything.
+        if !input.is_empty() {
+            process.stdin().push(input.into()).map_err(|error| Error::new(format!("packager: {error}")))?;
+        }
+        process.stdin().close();
+        Ok(process)
+    }
+
+    fn spec(&self, args: &[OsString], env: &[(OsString, OsString)], split_stderr: bool) -> Spec {
+        let own = self.ecosystem.env().iter().map(|(name, value)| (name.into(), value.into()));
+        let all = own.chain(self.env.iter().cloned()).chain(env.iter().cloned()).collect();
+        let mut spec = self.engine.spec(args.to_vec(), all, Io::Pipes { split_stderr }, Keep::Tail);
+        spec.cwd = self.engine.root().to_owned();
+        spec
+    }
+
+    /// Waits until `done` and the program's end, and ends what it has left. If the channel ends before, ends the program.
+    async fn attend(&self, process: &Process, done: impl Future<Output = ()>) -> Result<Exit> {
+        tokio::select! {
+            () = done => {}
+            () = self.closed.cancelled() => {
+                process.stop(StopCause::Closed);
+                process.stopped().await;
+                return Err(stopped());
+            }
+        }
+        let exit = process.exited().await;
+        if process.left_anything().await {
+            process.stop(StopCause::Request);
+            process.stopped().await;
+        }
+        Ok(exit)
+    }
+
+    /// Shows output until the program's end, as fast as the members take it.
+    async fn show(&self, log: &OutputLog) {
+        let (mut reader, mut carry) = (log.reader(0, Hold::Back), Utf8Carry::new());
+        loop {
+            self.audience.room_for_all().await;
+            match reader.next(limits::OUTPUT_CHUNK_BYTES).await {
+                Item::Chunk { bytes, .. } => self.print(carry.push(&bytes)).await,
+                Item::Gap { .. } => self.print(carry.finish()).await,
+                Item::Settled | Item::End => return self.print(carry.finish()).await,
+            }
+        }
+    }
+}
+
+/// The text of a file of the workspace; `None` if there is none.
+pub(crate) fn text(workspace: &Workspace, path: &str) -> Result<Option<String>> {
+    match workspace.read(Path::new(path), limits::PACKAGE_FILE_BYTES) {
+        Ok(content) => match String::from_utf8(content) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(Error::new(format!("{path}: it is not UTF-8: write it anew as that"))),
+        },
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All that is printed; `None` if that is too much.
+async fn all_of(mut reader: LogReader) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        match reader.next(limits::OUTPUT_CHUNK_BYTES).await {
+            Item::Chunk { bytes, .. } if all.len() + bytes.len() > limits::PACKAGE_ANSWER_BYTES => {
+                return None;
+            }
+            Item::Chunk { bytes, .. } => all.extend(bytes),
+            Item::Gap { .. } => return None,
+            Item::Settled | Item::End => return Some(all),
+        }
+    }
+}
+
+/// The last lines that are printed.
+async fn end_of(reader: Option<LogReader>) -> String {
+    const LONG: usize = 4 << 10;
+    let (Some(mut reader), mut end) = (reader, Vec::new()) else { return String::new() };
+    while let Item::Chunk { bytes, .. } = reader.next(limits::OUTPUT_CHUNK_BYTES).await {
+        end.extend(bytes);
+        end.drain(..end.len().saturating_sub(LONG));
+    }
+    printable_lines(&String::from_utf8_lossy(&end))
+}
+
+pub(crate) fn stopped() -> Error {
+    Error::new("packager: stopped, because the channel was closed")
+}
+
+/// The beginning of a command, for people.
+fn shown(args: &[OsString], words: usize) -> String {
+    let words: Vec<_> = args.iter().take(words).map(|word| word.to_string_lossy()).collect();
+    printable(&words.join(" "))
+}
