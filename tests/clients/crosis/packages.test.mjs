@@ -1,0 +1,336 @@
+// Packages of real projects, on the registries that everybody uses: found, added, listed, removed, installed, and
+// really imported. One small package of each; what a registry refuses is tried again.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { Agent, Crosis, State, eventually, repository } from "./support.mjs";
+
+const run = promisify(execFile);
+
+/** How long a registry and a package manager may take together. */
+const PATIENCE_MS = 100_000;
+const TRIES = 3;
+const patiently = { timeout: 3 * PATIENCE_MS };
+
+/** pnpm, yarn and bun are installed beside this suite; bun's own script that links it is not run. */
+const MODULES = repository("tests/clients/crosis/node_modules");
+const BUN = readdirSync(join(MODULES, "@oven")).map((name) => join(MODULES, "@oven", name, "bin"));
+const TOOLS = [...BUN, join(MODULES, ".bin")].join(":");
+
+/** An agent that serves these files, with the tester's own tools and registries. */
+async function project(files, env = {}) {
+  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("PID1_") && !name.startsWith("npm_")));
+  const agent = await Agent.start({ env: { ...own, HOME: homedir(), PATH: `${process.env.PATH}:${TOOLS}`, VIRTUAL_ENV: "", ...env } });
+  const path = (name) => join(agent.root, name);
+  const write = (name, text) => {
+    mkdirSync(dirname(path(name)), { recursive: true });
+    writeFileSync(path(name), text);
+  };
+  for (const [name, text] of Object.entries(files)) write(name, text);
+  const crosis = await Crosis.connect(agent);
+  const packages = await crosis.channel("packager3", { name: "packager" });
+  return {
+    agent,
+    crosis,
+    packages,
+    write,
+    path,
+    read: (name) => (existsSync(path(name)) ? readFileSync(path(name), "utf8") : null),
+    async stop() {
+      crosis.destroy();
+      await agent.stop();
+    },
+  };
+}
+
+const pkg = (name, spec = "") => ({ name, spec });
+const add = (...pkgs) => ({ packageAdd: { pkgs } });
+const remove = (...names) => ({ packageRemove: { pkgs: names.map((name) => pkg(name)) } });
+const install = { packageInstall: {} };
+
+/** Asks until the answer is `wanted`, since registries fail now and then. */
+async function get(channel, body, wanted = "ok") {
+  const answers = [];
+  while (answers.length < TRIES) {
+    const answer = await channel.request(body);
+    if (answer.body === wanted) return answer;
+    answers.push(answer.error);
+  }
+  throw new Error(`${JSON.stringify(body)}: ${answers.join("; ")}; ${channel.text().slice(-3000)}`);
+}
+
+async function list(channel) {
+  const answer = await channel.request({ packageListSpecfile: {} });
+  return answer.packageListSpecfileResp.pkgs.map(({ name, spec }) => `${name} ${spec}`.trim());
+}
+
+/** What the project's own program prints when Run is pressed. */
+async function pressRun(here) {
+  const window = (here.window ??= await here.crosis.channel("run2", { name: "runner" }));
+  const ends = () => window.heard.items.filter(({ state }) => state === State.Stopped).length;
+  const [from, before] = [window.text().length, ends()];
+  assert.equal((await window.request({ runMain: {} })).body, "ok");
+  await window.heard.until(() => ends() > before, "the end of the run", PATIENCE_MS);
+  return window.text().slice(from).replaceAll("\r", "");
+}
+
+/** The whole life of a package in a project. */
+async function life(here, { name, version, spec = version, listed, prints, missing, clean }) {
+  await get(here.packages, add(pkg(name, spec)));
+  assert.deepEqual(await list(here.packages), [listed]);
+  assert.ok((await pressRun(here)).includes(prints), "the project imports it");
+  const told = (await get(here.packages, { packageInfo: { pkg: pkg(name) } }, "packageInfoResp")).packageInfoResp.pkg;
+  assert.equal(told.name.toLowerCase(), name);
+  assert.match(told.version, /^\d/);
+  assert.ok(told.description.length > 0 || told.license.length > 0, JSON.stringify(told));
+  // What was installed is lost, and comes back from specfile and lock file, which stay as they are.
+  const files = here.files.map((file) => here.read(file));
+  assert.ok(files.every((text) => text !== null), `${here.files}: ${files}`);
+  clean();
+  await get(here.packages, install);
+  assert.deepEqual(here.files.map((file) => here.read(file)), files);
+  assert.ok((await pressRun(here)).includes(prints), "the project imports it again");
+  await get(here.packages, remove(name));
+  assert.deepEqual(await list(here.packages), []);
+  for (const file of here.files) assert.ok(!(here.read(file) ?? "").includes(version), `${file} forgets it`);
+  assert.ok((await pressRun(here)).includes(missing), "the project misses it");
+}
+
+const python = { name: "six", version: "1.16.0", prints: "six 1.16.0", missing: "ModuleNotFoundError" };
+const PYTHON_MAIN = "import six\nprint('six', six.__version__)\n";
+
+test("Python: pip and requirements.txt", patiently, async () => {
+  const here = await project({ "main.py": PYTHON_MAIN });
+  here.files = ["requirements.txt"];
+  await life(here, { ...python, spec: "==1.16.0", listed: "six ==1.16.0", clean: () => rmSync(here.path(".venv"), { recursive: true }) });
+  assert.match(here.packages.text(), /--> python3 -m venv .*\/\.venv\n[^]*--> .*\/\.venv\/bin\/python -m pip install six==1\.16\.0\n/);
+  // Without a version the one that was found is written down; what people wrote beside it stays.
+  here.write("requirements.txt", "# ours\n-i https://example.invalid/simple\n");
+  await get(here.packages, add(pkg("Six")));
+  assert.match(here.read("requirements.txt"), /^# ours\n-i https:\/\/example\.invalid\/simple\nSix==1\.\d+\.\d+\n$/);
+  await here.stop();
+});
+
+test("Python: pip and pyproject.toml", patiently, async () => {
+  const text = '[project]\nname = "x" # ours\nversion = "0"\ndependencies = []\n';
+  const here = await project({ "main.py": PYTHON_MAIN, "pyproject.toml": text });
+  here.files = ["pyproject.toml"];
+  await life(here, { ...python, listed: "six ==1.16.0", clean: () => rmSync(here.path(".venv"), { recursive: true }) });
+  assert.ok(here.read("pyproject.toml").includes('name = "x" # ours'));
+  await here.stop();
+});
+
+test("Python: uv", patiently, async () => {
+  const folder = join(repository("target"), "packager-tools");
+  const uv = join(folder, "bin/uv");
+  if (!existsSync(uv)) {
+    await run("python3", ["-m", "venv", folder]);
+    await run(join(folder, "bin/pip"), ["install", "--quiet", "uv==0.13.9"]);
+  }
+  const text = '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.9"\n';
+  const here = await project({ "main.py": PYTHON_MAIN, "pyproject.toml": text });
+  // By the workspace's own PATH, so that this also shows that .replit counts for package managers.
+  here.write(".replit", `[packager.env]\nPATH = "${join(folder, "bin")}"\nUV_PYTHON_DOWNLOADS = "never"\n`);
+  here.files = ["pyproject.toml", "uv.lock"];
+  await life(here, { ...python, listed: "six ==1.16.0", clean: () => rmSync(here.path(".venv"), { recursive: true }) });
+  assert.ok(here.packages.text().includes("--> uv add -- six==1.16.0\n"));
+  await here.stop();
+});
+
+const NODE_MAIN = 'console.log("padded", require("left-pad")("x", 3));\n';
+const node = { name: "left-pad", version: "1.3.0", prints: "padded   x", missing: "Cannot find module 'left-pad'" };
+
+for (const [manager, lock] of [["npm", null], ["pnpm", "pnpm-lock.yaml"], ["yarn", "yarn.lock"], ["bun", "bun.lock"]]) {
+  test(`Node: ${manager}`, patiently, async () => {
+    // An empty lock file says whose the project is; bun takes none, so there it is the manifest that says it.
+    const manifest = manager === "bun" ? { name: "x", packageManager: "bun@1" } : { name: "x" };
+    const files = { "index.js": NODE_MAIN, ...(lock && { "package.json": JSON.stringify(manifest) }) };
+    const here = await project(lock && manager !== "bun" ? { ...files, [lock]: "" } : files);
+    here.files = ["package.json", lock ?? "package-lock.json"];
+    await life(here, { ...node, listed: "left-pad 1.3.0", clean: () => rmSync(here.path("node_modules"), { recursive: true }) });
+    assert.ok(here.packages.text().includes(`--> ${manager} ${manager === "npm" ? "install --save-exact" : "add"} left-pad@1.3.0\n`));
+    await here.stop();
+  });
+}
+
+test("Rust: cargo", patiently, async () => {
+  const manifest = '[package]\nname = "x" # ours\nversion = "0.1.0"\nedition = "2021"\n';
+  const main = 'fn main() { println!("{}", itoa::Buffer::new().format(12_345)); }\n';
+  const here = await project({ "Cargo.toml": manifest, "src/main.rs": main });
+  here.files = ["Cargo.toml", "Cargo.lock"];
+  const clean = () => rmSync(here.path("target"), { recursive: true });
+  await life(here, { name: "itoa", version: "1.0.11", spec: "=1.0.11", listed: "itoa =1.0.11", prints: "12345", missing: "itoa", clean });
+  assert.ok(here.read("Cargo.toml").includes('name = "x" # ours'));
+  await here.stop();
+});
+
+test("what has no search is looked up by its name, and a hint says so", patiently, async () => {
+  const here = await project({ "main.py": "" });
+  const search = (query) => get(here.packages, { packageSearch: { query } }, "packageSearchResp");
+  const hints = () => here.packages.heard.items.filter(({ body }) => body === "hint").map(({ hint }) => hint.text);
+  const { results } = (await search(" Six ")).packageSearchResp;
+  assert.deepEqual(results.map(({ name }) => name.toLowerCase()), ["six"]);
+  assert.match(results[0].version, /^1\./);
+  assert.match(hints().at(-1), /PyPI has none.*this is the package named six/);
+  assert.deepEqual((await search("no-such-package-of-this-name-zzz")).packageSearchResp.results, []);
+  assert.match(hints().at(-1), /there is no package of this very name/);
+  assert.deepEqual((await search("")).packageSearchResp.results, []);
+  assert.equal(hints().length, 2);
+  const unknown = await here.packages.request({ packageInfo: { pkg: pkg("no-such-package-of-this-name-zzz") } });
+  assert.equal(unknown.error, 'packager: there is no package "no-such-package-of-this-name-zzz": look at how it is spelt');
+  await here.stop();
+});
+
+/** A registry that answers as recorded, and nothing else; what it was asked. */
+async function registry(answers) {
+  const asked = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url);
+    const found = Object.entries(answers(`http://127.0.0.1:${server.address().port}`)).find(([url]) => request.url.startsWith(url));
+    response.statusCode = found ? 200 : 404;
+    response.setHeader("content-type", "application/json");
+    response.end(found ? found[1] : "{}");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}`, asked, close: () => server.close() };
+}
+
+test("the registry's own search is asked where it has one: npm and cargo", patiently, async () => {
+  const recorded = readFileSync(repository("tests/clients/crosis/npm-search.json"), "utf8");
+  const npm = await registry(() => ({ "/-/v1/search": recorded }));
+  const here = await project({ "index.js": "", ".replit": `[packager.env]\nNPM_CONFIG_REGISTRY = "${npm.url}/"\n` });
+  const found = await get(here.packages, { packageSearch: { query: "left pad" } }, "packageSearchResp");
+  const [first, ...others] = found.packageSearchResp.results;
+  assert.deepEqual(
+    [first.name, first.version, first.description, first.author, others.length],
+    ["left-pad", "1.3.0", "String left pad", "stevemao", 1],
+  );
+  assert.match(npm.asked[0], /text=left(%20|\+)pad.*size=20|size=20.*text=left(%20|\+)pad/);
+  assert.ok(here.packages.heard.items.every(({ body }) => body !== "hint"), "no hint: it was no look-up");
+  await here.stop();
+  npm.close();
+
+  const crates = JSON.stringify({
+    crates: [{ name: "itoa", description: "Fast integer\nprimitive", max_version: "1.0.11", newest_version: "1.0.11" }],
+    meta: { total: 1 },
+  });
+  const cargo = await registry((url) => ({ "/config.json": JSON.stringify({ dl: `${url}/dl`, api: url }), "/api/v1/crates": crates }));
+  const env = `CARGO_REGISTRY_DEFAULT = "recorded"\nCARGO_REGISTRIES_RECORDED_INDEX = "sparse+${cargo.url}/"\n`;
+  const rust = await project({ "main.rs": "", ".replit": `[packager.env]\n${env}` });
+  const crate = (await get(rust.packages, { packageSearch: { query: "itoa" } }, "packageSearchResp")).packageSearchResp.results;
+  assert.deepEqual(crate.map(({ name, version, description }) => [name, version, description]), [["itoa", "1.0.11", "Fast integer primitive"]]);
+  await rust.stop();
+  cargo.close();
+});
+
+test("what a registry does not have changes nothing", patiently, async () => {
+  const manifest = '{\n    "name": "x",\n    "dependencies": {}\n}';
+  for (const [files, wrong] of [
+    [{ "package.json": manifest, "index.js": "" }, pkg("no-such-package-of-this-name-zzz")],
+    [{ "package.json": manifest, "index.js": "" }, pkg("left-pad", "99.0.0")],
+    [{ "main.py": "", "requirements.txt": "# ours" }, pkg("no-such-package-of-this-name-zzz")],
+    [{ "Cargo.toml": '[package]\nname = "x"\nedition = "2021"\n', "src/main.rs": "" }, pkg("no-such-package-of-this-name-zzz")],
+    [{ "index.js": "" }, pkg("no-such-package-of-this-name-zzz")],
+  ]) {
+    const here = await project(files);
+    const answer = await here.packages.request(add(wrong));
+    assert.equal(answer.body, "error", JSON.stringify(files));
+    for (const [name, text] of Object.entries(files)) assert.equal(here.read(name), text);
+    for (const name of ["package.json", "package-lock.json", "Cargo.lock"]) {
+      if (!files[name]) assert.equal(here.read(name), null, `${name} was not there before`);
+    }
+    await here.stop();
+  }
+});
+
+test("two clients at once, one after the other; both see both", patiently, async () => {
+  const here = await project({ "package.json": '{"name":"x"}' });
+  const second = await Crosis.connect(here.agent);
+  const theirs = await second.channel("packager3", { name: "packager" });
+  const apart = await second.channel("packager3");
+  const answers = await Promise.all([
+    get(here.packages, add(pkg("left-pad", "1.3.0"))),
+    get(theirs, add(pkg("is-number", "7.0.0"))),
+    get(apart, add(pkg("isarray", "2.0.5"))),
+  ]);
+  assert.ok(answers.every(({ body }) => body === "ok"));
+  assert.deepEqual(await list(apart), ["is-number 7.0.0", "isarray 2.0.5", "left-pad 1.3.0"]);
+  for (const name of ["is-number", "isarray", "left-pad"]) assert.ok(here.read(`node_modules/${name}/package.json`));
+  for (const channel of [here.packages, theirs]) await channel.see("is-number@7.0.0\n");
+  assert.ok(!apart.text().includes("is-number"), "another channel's output is its own");
+  second.destroy();
+  await here.stop();
+});
+
+test("a channel that closes stops its package manager, and the specfile is as it was", patiently, async () => {
+  // Cargo writes the manifest, and then never gets the package.
+  const hangs = createServer((request, response) => {
+    const url = `http://127.0.0.1:${hangs.address().port}`;
+    if (request.url === "/config.json") response.end(JSON.stringify({ dl: `${url}/dl`, api: url }));
+    else if (request.url === "/an/ab/anabel")
+      response.end(`${JSON.stringify({ name: "anabel", vers: "1.0.0", deps: [], cksum: "0".repeat(64), features: {}, yanked: false })}\n`);
+    else if (!request.url.startsWith("/dl")) response.writeHead(404).end();
+  });
+  hangs.listen(0, "127.0.0.1");
+  await once(hangs, "listening");
+  const manifest = '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n';
+  const here = await project({
+    "Cargo.toml": manifest,
+    "src/main.rs": "fn main() {}\n",
+    ".cargo/config.toml": `[source.crates-io]\nreplace-with = "hangs"\n[source.hangs]\nregistry = "sparse+http://127.0.0.1:${hangs.address().port}/"\n`,
+  });
+  const own = await here.crosis.channel("packager3");
+  const answer = own.request(add(pkg("anabel")));
+  await eventually(() => here.read("Cargo.toml").includes("anabel"), "cargo has written the manifest", PATIENCE_MS);
+  await own.see("--> cargo fetch", PATIENCE_MS);
+  // Others wait for their turn meanwhile, and snapshots for its end.
+  const snapshots = await here.crosis.channel("snapshot");
+  const held = await snapshots.request({ fsTakeLock: { name: "packager" } });
+  assert.match(held.error, /held by packager3/);
+  await own.close();
+  assert.ok((await answer).channelClosed, "the client gets no answer of a channel that it closed");
+  await eventually(() => here.read("Cargo.toml") === manifest, "the manifest is as it was");
+  await eventually(() => here.read("Cargo.lock") === null, "there is no lock file, as before");
+  // The next one goes on at once.
+  rmSync(here.path(".cargo"), { recursive: true });
+  await get(here.packages, add(pkg("itoa", "=1.0.11")));
+  assert.deepEqual(await list(here.packages), ["itoa =1.0.11"]);
+  await here.stop();
+  hangs.closeAllConnections();
+  hangs.close();
+});
+
+test("what is imported and missing is installed when asked", patiently, async () => {
+  const here = await project({ "main.py": PYTHON_MAIN, "package.json": '{"name":"x"}', "index.js": NODE_MAIN });
+  const older = await here.crosis.channel("packager2", { name: "packager2" });
+  await get(older, { ensurePackages: { install: false } });
+  await older.see('[{"name":"six","version":"*"}]');
+  assert.equal(here.read("requirements.txt"), null);
+  await get(older, { ensurePackages: { install: true } });
+  assert.match(here.read("requirements.txt"), /^six==1\.\d+\.\d+\n$/);
+  assert.ok((await pressRun(here)).includes("six 1."));
+  await get(older, { ensurePackages: { install: true, file: { path: "index.js" } } });
+  assert.ok(here.read("node_modules/left-pad/package.json"));
+  await here.stop();
+});
+
+test("what .replit wants after an installation is done, and said if it fails", patiently, async () => {
+  const here = await project({ "package.json": '{"name":"x"}', ".replit": '[packager]\nafterInstall = "echo after the installation; exit 3"\n' });
+  const answer = await here.packages.request(add(pkg("left-pad", "1.3.0")));
+  assert.equal(answer.error, "packager: the packages are installed, but afterInstall of .replit: sh -c: exit status 3");
+  await here.packages.see("after the installation");
+  assert.deepEqual(await list(here.packages), ["left-pad 1.3.0"]);
+  here.write(".replit", '[packager]\nafterInstall = "echo well"\n');
+  assert.equal((await get(here.packages, { packageAdd: { pkgs: [pkg("isarray", "2.0.5")], useNewResponse: true } }, "packageAddResponse")).body, "packageAddResponse");
+  await get(here.packages, { packageCacheSave: {} });
+  await here.stop();
+});
