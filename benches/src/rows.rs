@@ -10,6 +10,7 @@ mod flood;
 mod grpc;
 mod large;
 mod ot;
+mod packages;
 mod ping;
 mod pipe;
 mod reap;
@@ -63,6 +64,7 @@ const ALL: &[Family] = &[
     Family { name: "grpc", run: grpc::run },
     Family { name: "router", run: router::run },
     Family { name: "run", run: run::run },
+    Family { name: "packages", run: packages::run },
     Family { name: "files", run: files::run },
     Family { name: "transfer", run: transfer::run },
     Family { name: "ot", run: ot::run },
