@@ -71,6 +71,19 @@ async fn a_shell_that_exits_alone_ends_its_channel() {
 }
 
 #[tokio::test]
+async fn a_shell_does_not_run_what_was_typed_before_an_interrupt() {
+    let channel = TestChannel::open::<Shell>(Some("term"));
+    let mut member = channel.join(Role::Editor).await;
+    member.send(input("sh -c \"echo u''p; exec sleep 1000\"\n")).await;
+    member.until_output("up").await;
+    member.send(input(&"touch pasted\n".repeat(20_000))).await;
+    member.send(input("\x03")).await;
+    member.send(input("echo ba''ck\n")).await;
+    member.until_output("back").await;
+    assert!(!channel.root().join("pasted").exists());
+}
+
+#[tokio::test]
 async fn it_keeps_the_promises_of_every_service() {
     conformance::<Shell>(&[input("yes\n")]).await;
 }

@@ -105,7 +105,10 @@ impl Stdin {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.interrupt(&mut state, &mut bytes);
+        self.signal(&mut state, &mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let queued = state.queued + bytes.len();
         if state.queued > 0 && queued > STDIN_BUFFER_BYTES {
             return Err(StdinError::Full);
@@ -129,25 +132,24 @@ impl Stdin {
         Ok(())
     }
 
-    /// An interrupt key behind input that the program does not read would never reach it. So what waits is dropped and
-    /// the signal sent, as the kernel itself does it with what it holds.
-    fn interrupt(&self, state: &mut State, bytes: &mut Bytes) {
+    /// A key that interrupts, behind input that the program does not read, would never reach it. So what waits is dropped
+    /// and the signal sent, as the kernel itself does it with what it holds.
+    fn signal(&self, state: &mut State, bytes: &mut Bytes) {
         let Some(terminal) = self.shared.terminal.as_ref().filter(|_| state.queued > 0) else { return };
-        let Some(code) = terminal.interrupt_key() else { return };
-        let Some(at) = bytes.iter().rposition(|byte| *byte == code) else { return };
+        let Some((at, signal)) = terminal.signal_key(bytes) else { return };
         state.queue.clear();
         state.queued = 0;
+        state.within_line = false;
         state.charge();
         bytes.advance(at + 1);
-        terminal.interrupt();
+        terminal.interrupt(signal);
         self.shared.room.notify_waiters();
     }
 
-    /// Whether the program has a terminal that makes an interrupt of a key among `bytes`: then `push` takes them past all
+    /// Whether the program has a terminal that makes a signal of a key among `bytes`: then `push` takes them past all
     /// that waits, which is dropped.
     pub fn interrupted_by(&self, bytes: &[u8]) -> bool {
-        let key = self.shared.terminal.as_ref().and_then(Terminal::interrupt_key);
-        key.is_some_and(|key| bytes.contains(&key))
+        self.shared.terminal.as_ref().is_some_and(|terminal| terminal.signal_key(bytes).is_some())
     }
 
     /// How many bytes wait for the program.

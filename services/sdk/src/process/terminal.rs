@@ -6,9 +6,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
+use nix::sys::signal::{Signal, killpg};
 use portable_pty::SlavePty;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use rustix::pty::OpenptFlags;
 use rustix::termios::{
     ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, QueueSelector, SpecialCodeIndex,
     Termios, Winsize,
@@ -136,21 +138,28 @@ impl Terminal {
         (modes.local_modes.contains(LocalModes::ICANON) && code != 0).then_some(code)
     }
 
-    /// The character that interrupts, if the terminal makes signals of such keys.
-    pub(super) fn interrupt_key(&self) -> Option<u8> {
+    /// The last key among `bytes` of which the terminal makes a signal, and that signal. None if it passes such keys on.
+    pub(super) fn signal_key(&self, bytes: &[u8]) -> Option<(usize, Signal)> {
         let modes = self.with("read", |master| rustix::termios::tcgetattr(master)).ok()?;
-        let code = modes.special_codes[SpecialCodeIndex::VINTR];
-        (modes.local_modes.contains(LocalModes::ISIG) && code != 0).then_some(code)
+        if !modes.local_modes.contains(LocalModes::ISIG) {
+            return None;
+        }
+        let keys = SIGNAL_KEYS.map(|(key, signal)| (modes.special_codes[key], signal));
+        let signal_of = |byte: u8| keys.iter().find(|(code, _)| *code == byte && byte != 0);
+        bytes.iter().enumerate().rev().find_map(|(at, byte)| Some((at, signal_of(*byte)?.1)))
     }
 
-    /// Drops what the kernel holds of the input, and interrupts whoever is in front, as that key does.
-    pub(super) fn interrupt(&self) {
-        let _ = self.with("flush", |master| rustix::termios::tcflush(master, QueueSelector::OFlush));
+    /// Drops what the kernel holds of the input, and sends `signal` to whoever is in front, as its key does.
+    pub(super) fn interrupt(&self, signal: Signal) {
+        let _ = self.with("flush", |master| {
+            rustix::termios::tcflush(master, QueueSelector::OFlush)?;
+            // What the program could read now, only its own side can drop. Otherwise a shell that comes to the front
+            // would run the rest of a paste.
+            let slave = rustix::pty::ioctl_tiocgptpeer(master, OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+            rustix::termios::tcflush(slave, QueueSelector::IFlush)
+        });
         if let Ok(group) = self.foreground() {
-            let _ = nix::sys::signal::killpg(
-                nix::unistd::Pid::from_raw(group.as_raw_nonzero().get()),
-                nix::sys::signal::Signal::SIGINT,
-            );
+            let _ = killpg(nix::unistd::Pid::from_raw(group.as_raw_nonzero().get()), signal);
         }
     }
 
@@ -171,6 +180,13 @@ impl Terminal {
         work(&master).map_err(|error| TerminalError::System { step, source: error.into() })
     }
 }
+
+/// The special characters that signal, as the kernel has them.
+const SIGNAL_KEYS: [(SpecialCodeIndex, Signal); 3] = [
+    (SpecialCodeIndex::VINTR, Signal::SIGINT),
+    (SpecialCodeIndex::VQUIT, Signal::SIGQUIT),
+    (SpecialCodeIndex::VSUSP, Signal::SIGTSTP),
+];
 
 /// The special characters of a new Linux terminal.
 const SANE_CODES: [(SpecialCodeIndex, u8); 14] = [

@@ -41,6 +41,38 @@ async fn an_interrupt_reaches_the_foreground_only() {
 }
 
 #[tokio::test]
+async fn keys_that_signal_get_past_what_a_program_does_not_read() {
+    let table = table();
+    let script = "for signal in INT QUIT TSTP; do trap \"echo got $signal\" $signal; done; echo ready; \
+                  while :; do sleep 0.01; done";
+    let process = table.start(on_terminal(sh(script))).unwrap();
+    expect(&process, "ready").await;
+    let paste = bytes::Bytes::from("pasted\r".repeat(20_000));
+    for (keys, signal) in [("more\u{3}", "INT"), ("\u{1a}", "TSTP"), ("\u{3}\u{1c}", "QUIT")] {
+        process.stdin().push(paste.clone()).unwrap();
+        assert!(process.stdin().queued_bytes() > 0, "{signal}");
+        process.stdin().push(keys.into()).unwrap();
+        assert_eq!(process.stdin().queued_bytes(), 0, "{signal}");
+        expect(&process, &format!("got {signal}")).await;
+    }
+    process.kill(StopCause::Request);
+    soon("stop", process.stopped()).await;
+}
+
+#[tokio::test]
+async fn what_a_program_reads_raw_reaches_it_in_order() {
+    const TOTAL: usize = 200_000;
+    let table = table();
+    let script = format!("stty raw -echo; echo ready; head -c {TOTAL} | tail -c 2 | od -An -tu1");
+    let process = table.start(on_terminal(sh(&script))).unwrap();
+    expect(&process, "ready").await;
+    process.stdin().push(vec![b'x'; TOTAL - 1].into()).unwrap();
+    process.stdin().push("\u{3}".into()).unwrap();
+    let text = text_of(&process).await;
+    assert!(text.ends_with("120   3\n"), "{text:?}");
+}
+
+#[tokio::test]
 async fn a_program_may_close_its_terminal_and_open_it_again() {
     let table = table();
     let script = "exec 3<&- <&- >&- 2>&-; read x </dev/tty; echo back >/dev/tty; exit 6";
