@@ -76,16 +76,11 @@ impl Service for Exec {
                 Ok(Reply::Later)
             }
             Body::Input(text) => {
-                let stdin = self.running()?.process.stdin();
-                match stdin.push(text.into()) {
+                match ch.type_into(self.running()?.process.stdin(), text) {
                     // A program that has closed its stdin wants no more, as `head` does: that is no failure.
-                    Ok(()) | Err(StdinError::Closed) => {}
-                    Err(error) => return Err(Error::new(format!("exec: {error}"))),
+                    Ok(()) | Err(StdinError::Closed) => Ok(Reply::None),
+                    Err(error) => Err(Error::new(format!("exec: {error}"))),
                 }
-                if stdin.queued_bytes() > limits::STDIN_HOLD_BYTES {
-                    ch.hold_commands(stdin.room());
-                }
-                Ok(Reply::None)
             }
             Body::InputClose(_) => {
                 self.running()?.process.stdin().close();

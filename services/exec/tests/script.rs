@@ -94,3 +94,51 @@ async fn closing_ends_the_whole_tree() {
 async fn it_keeps_the_promises_of_every_service() {
     conformance::<Exec>(&[run(&["yes"])]).await;
 }
+
+/// A paste in pieces; what of it was taken.
+async fn paste(member: &mut TestMember, pieces: usize) -> String {
+    let mut taken = String::new();
+    for piece in 0..pieces {
+        let text = format!("{piece:>79}\n").repeat(640);
+        let answer = member.ask(Body::Input(text.clone())).await;
+        if answer == OK {
+            taken += &text;
+        } else {
+            let told = matches!(&answer, Body::Error(why) if why.contains("stop the program, or wait until it reads"));
+            assert!(told, "{answer:?}");
+        }
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_holds_up_nobody_and_gets_what_was_taken() {
+    let channel = TestChannel::open::<Exec>(Some("shared"));
+    let (mut one, mut other) = (channel.join(Role::Editor).await, channel.join(Role::Editor).await);
+    one.send(sh("until [ -e go ]; do sleep 0.01; done; cat > got; echo done")).await;
+    let mut taken = paste(&mut one, 20).await;
+    let refused = other.ask(Body::Input("x".into())).await;
+    assert!(matches!(&refused, Body::Error(why) if why.contains("does not read")), "{refused:?}");
+    std::fs::write(channel.root().join("go"), "").expect("written");
+    // It reads again: as before, nothing is refused.
+    while other.ask(Body::Input("last\n".into())).await != OK {}
+    taken += "last\n";
+    taken += &paste(&mut one, 20).await;
+    one.send(Body::InputClose(())).await;
+    other.until_output("done").await;
+    assert!(std::fs::read_to_string(channel.root().join("got")).expect("written") == taken);
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte() {
+    let channel = TestChannel::open::<Exec>(Some("shared"));
+    let mut member = channel.join(Role::Editor).await;
+    member
+        .send(sh("while [ $(head -c 700000 | tee -a got | wc -c) != 0 ]; do sleep 1; done; echo done"))
+        .await;
+    let taken = paste(&mut member, 60).await;
+    assert_eq!(taken.len(), 60 * 51_200);
+    member.send(Body::InputClose(())).await;
+    member.until_output("done").await;
+    assert!(std::fs::read_to_string(channel.root().join("got")).expect("written") == taken);
+}

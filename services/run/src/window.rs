@@ -116,15 +116,10 @@ impl<const KIND: u8> Service for Window<KIND> {
                     self.resize(decided);
                     self.limiter.typed(Instant::now());
                 }
-                let stdin = self.front()?.stdin().clone();
-                match stdin.push(text.into()) {
+                match ch.type_into(self.front()?.stdin(), text) {
                     Ok(()) => {}
                     Err(StdinError::Closed) => return Err(Error::new("run: the program reads no more")),
                     Err(error) => return Err(Error::new(format!("run: {error}"))),
-                }
-                if stdin.queued_bytes() > limits::STDIN_HOLD_BYTES {
-                    // Whoever types more waits until the program reads; nothing typed is lost.
-                    ch.hold_commands(stdin.room());
                 }
             }
             Body::RunMain(request) if !self.main => {

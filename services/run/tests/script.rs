@@ -124,6 +124,25 @@ async fn the_window_has_the_size_of_who_typed_last() {
 }
 
 #[tokio::test]
+async fn a_program_that_reads_nothing_is_stopped_by_anybody_behind_a_paste() {
+    let channel = project::<ShellRun>("echo up; exec sleep 1000");
+    let (mut one, mut other) = (channel.join(Role::Editor).await, channel.join(Role::Editor).await);
+    one.until_output("\u{eea7}").await;
+    for stop in [Body::Input("\x03".into()), Body::Clear(Clear {})] {
+        assert_eq!(one.ask(run_main()).await, Body::Ok(Done {}));
+        state(&mut other, &RUNNING).await;
+        other.until_output("up\r\n").await;
+        for _ in 0..12 {
+            one.send(Body::Input(format!("{:>79}\n", "a line").repeat(640))).await;
+        }
+        assert_eq!(other.ask(stop).await, Body::Ok(Done {}));
+        state(&mut other, &STOPPED).await;
+    }
+    // The one who has pasted, too.
+    assert_eq!(one.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
+}
+
+#[tokio::test]
 async fn who_only_looks_on_is_told_where_each_output_begins_and_ends() {
     let channel = project::<Output>("echo hello; exit 4");
     let mut editor = channel.join(Role::Editor).await;

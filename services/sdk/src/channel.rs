@@ -24,6 +24,8 @@ use tokio_util::task::TaskTracker;
 use crate::api::command::Body;
 use crate::engine::Engine;
 use crate::identity::{ChannelId, Right, SessionId};
+use crate::limits;
+use crate::process::{Stdin, StdinError};
 use crate::wire::{self, Target};
 
 pub(crate) use actor::spawn;
@@ -149,7 +151,7 @@ impl<E: Send + 'static> Channel<E> {
         std::mem::take(&mut self.share)
     }
 
-    /// Where this channel's tasks report. [`limits::EVENTS`](crate::limits::EVENTS) may wait there; then the tasks do.
+    /// Where this channel's tasks report. [`limits::EVENTS`] may wait there; then the tasks do.
     /// Sending fails once the channel has ended. Not for the methods of the service: they would wait for themselves.
     pub fn events(&self) -> mpsc::Sender<E> {
         self.events.clone()
@@ -180,8 +182,22 @@ impl<E: Send + 'static> Channel<E> {
         Timer { _dropped: dropped.drop_guard() }
     }
 
-    /// Takes no further command until `until` is done: a program's input is full, so whoever types must wait.
-    /// Members still come and go, and tasks still report.
+    /// Types into a program. While more than [`STDIN_HOLD_BYTES`](limits::STDIN_HOLD_BYTES) wait for it, no further command is
+    /// taken: whoever types waits until it reads, and nothing is lost. But one that takes nothing for
+    /// [`STDIN_PATIENCE`](limits::STDIN_PATIENCE) holds up nobody: until it reads again, what is typed is refused, and what
+    /// stops it gets through.
+    ///
+    /// # Errors
+    /// As [`Stdin::push`], `Full` only as said.
+    pub fn type_into(&mut self, stdin: &Stdin, typed: impl Into<Bytes>) -> Result<(), StdinError> {
+        stdin.type_in(typed.into())?;
+        if stdin.queued_bytes() > limits::STDIN_HOLD_BYTES {
+            self.hold_commands(stdin.room_or_stuck());
+        }
+        Ok(())
+    }
+
+    /// Takes no further command until `until` is done. Members still come and go, and tasks still report.
     pub fn hold_commands(&mut self, until: impl Future<Output = ()> + Send + 'static) {
         self.hold = Some(Box::pin(until));
     }

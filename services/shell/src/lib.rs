@@ -146,14 +146,8 @@ impl Service for Shell {
 impl Shell {
     fn type_in(&mut self, ch: &mut Channel<Event>, typed: Bytes) -> Result<()> {
         let stdin = self.screen.process().stdin();
-        match stdin.push(typed.clone()) {
-            Ok(()) => {
-                if stdin.queued_bytes() > limits::STDIN_HOLD_BYTES {
-                    // Whoever types more waits until the program reads; nothing typed is lost.
-                    ch.hold_commands(stdin.room());
-                }
-                Ok(())
-            }
+        match ch.type_into(stdin, typed.clone()) {
+            Ok(()) => Ok(()),
             // The shell has just exited: its successor gets it.
             Err(StdinError::Closed) if self.ahead.len() + typed.len() <= limits::STDIN_BUFFER_BYTES => {
                 self.ahead.extend_from_slice(&typed);

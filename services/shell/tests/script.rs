@@ -84,6 +84,39 @@ async fn a_shell_does_not_run_what_was_typed_before_an_interrupt() {
 }
 
 #[tokio::test]
+async fn a_program_that_reads_nothing_is_interrupted_by_anybody_behind_a_paste() {
+    let channel = TestChannel::open::<Shell>(Some("term"));
+    let (mut one, mut two) = (channel.join(Role::Editor).await, channel.join(Role::Editor).await);
+    for who in [1, 2] {
+        one.send(input(&format!("sh -c \"echo up''{who}; exec sleep 1000\"\n"))).await;
+        two.until_output(&format!("up{who}")).await;
+        for _ in 0..12 {
+            one.send(input(&format!("{:>79}\n", "a line").repeat(640))).await;
+        }
+        let presses = if who == 1 { &mut one } else { &mut two };
+        assert_eq!(presses.ask(input("\x03")).await, Body::Ok(Default::default()));
+        two.send(input(&format!("echo back''{who}\n"))).await;
+        two.until_output(&format!("back{who}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_a_terminal_gets_every_byte() {
+    let channel = TestChannel::open::<Shell>(Some("term"));
+    let mut member = channel.join(Role::Editor).await;
+    let piece = format!("{:>79}\n", "a line").repeat(640);
+    let total = 40 * piece.len();
+    let read = format!("for i in 1 2 3 4; do head -c {}; sleep 1; done > got", total / 4);
+    member.send(input(&format!("stty raw -echo; echo rea''dy; {read}; stty sane; echo do''ne\n"))).await;
+    member.until_output("ready").await;
+    for _ in 0..40 {
+        assert_eq!(member.ask(input(&piece)).await, Body::Ok(Default::default()));
+    }
+    member.until_output("done").await;
+    assert!(std::fs::read_to_string(channel.root().join("got")).expect("written") == piece.repeat(40));
+}
+
+#[tokio::test]
 async fn it_keeps_the_promises_of_every_service() {
     conformance::<Shell>(&[input("yes\n")]).await;
 }

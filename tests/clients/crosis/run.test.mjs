@@ -71,6 +71,26 @@ test("a run is stopped with all it has started, from another window, and runs ag
   await here.stop();
 });
 
+test("a program that reads nothing is stopped by others behind a large paste", async () => {
+  const here = await project(null, { ".replit": 'run = "echo up; exec sleep 1000"\n' });
+  const crosis = await Crosis.connect(here.agent);
+  const [pastes, other] = [
+    await here.crosis.channel("shellrun2", { name: "shellrunner" }),
+    await crosis.channel("shellrun2", { name: "shellrunner" }),
+  ];
+  for (const [at, stop] of [{ input: "\x03" }, { clear: {} }].entries()) {
+    await pastes.request({ runMain: {} });
+    await until(other, () => other.text().split("up\r\n").length > at + 1, "the program's word");
+    for (let i = 0; i < 12; i++) pastes.send({ input: `${"x".repeat(79)}\n`.repeat(640) });
+    // The paste is with the agent before the key.
+    await pastes.request({ resizeTerm: { rows: 24, cols: 80 } });
+    assert.equal((await other.request(stop)).body, "ok");
+    await stopped(other, at + 1);
+  }
+  crosis.destroy();
+  await here.stop();
+});
+
 test("a crash says its status and a hint, and endless output is stopped", async () => {
   const here = await project(null, { "main.py": "import a_package_that_is_not_there\n" });
   const window = await here.crosis.channel("run2", { name: "runner" });

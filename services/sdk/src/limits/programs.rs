@@ -34,6 +34,10 @@ pub const STDIN_ALWAYS_BYTES: usize = 64 * KIB;
 /// like still get through.
 pub const STDIN_HOLD_BYTES: usize = STDIN_BUFFER_BYTES / 2;
 
+/// ...but not if the program has taken nothing for so long: nobody could stop it. Programs that read do not pause for
+/// longer between two lines, and whoever presses a key waits so long before taking it for dead. Known after twice that at most.
+pub const STDIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Output a `Keep::Tail` log remembers: the scrollback bound, and how far its slowest holding reader may lag.
 pub const TAIL_BYTES: usize = 256 * KIB;
 

@@ -213,8 +213,10 @@ pub enum StdinError {
     /// The program closed its input or is gone, or `close` was called.
     #[error("the program's input is closed")]
     Closed,
-    /// `STDIN_BUFFER_BYTES` are waiting; try again when `room` resolves.
-    #[error("the program does not read its input and its buffer is full")]
+    /// Too much is waiting; try again when `room` resolves.
+    #[error(
+        "the program does not read its input, and its buffer is full: stop the program, or wait until it reads"
+    )]
     Full,
     /// `STDIN_TOTAL_BYTES` are waiting for all programs together: `STDIN_ALWAYS_BYTES` at a time are still taken.
     #[error("programs of this agent leave {} MiB of input unread together", STDIN_TOTAL_BYTES >> 20)]

@@ -16,12 +16,15 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::error::StdinError;
 use super::lock;
 use super::reactor::register;
 use super::terminal::Terminal;
-use crate::limits::{STDIN_ALWAYS_BYTES, STDIN_BUFFER_BYTES, STDIN_TOTAL_BYTES};
+use crate::limits::{
+    STDIN_ALWAYS_BYTES, STDIN_BUFFER_BYTES, STDIN_HOLD_BYTES, STDIN_PATIENCE, STDIN_TOTAL_BYTES,
+};
 use crate::runtimes::Runtimes;
 
 /// A program's input. Clones share it.
@@ -51,6 +54,12 @@ struct State {
     draining: bool,
     /// Whether a terminal's program would see a line without its end.
     within_line: bool,
+    /// What the kernel was given, what of that the program has read as far as is known, and when that was last more.
+    written: u64,
+    taken: u64,
+    taken_at: Instant,
+    /// Whether it is a pipe, which says how much of it is unread.
+    pipe: bool,
     /// What all programs' inputs hold together, and this one's part of it.
     total: Arc<AtomicUsize>,
     charged: usize,
@@ -80,6 +89,10 @@ impl Stdin {
                     closing: false,
                     draining: false,
                     within_line: false,
+                    written: 0,
+                    taken: 0,
+                    taken_at: Instant::now(),
+                    pipe: terminal.is_none(),
                     total,
                     charged: 0,
                 }),
@@ -97,37 +110,47 @@ impl Stdin {
     /// `Full` if more than `STDIN_BUFFER_BYTES` would wait (a larger message is taken if nothing else waits); `Crowded` if
     /// more than `STDIN_TOTAL_BYTES` would for all programs together, and more than `STDIN_ALWAYS_BYTES` for this one;
     /// `Closed` after `close`, or once the program no longer reads.
-    pub fn push(&self, mut bytes: Bytes) -> Result<(), StdinError> {
+    pub fn push(&self, bytes: Bytes) -> Result<(), StdinError> {
+        self.take(bytes, |state, more| state.queued > 0 && state.queued + more > STDIN_BUFFER_BYTES)
+    }
+
+    /// As `push`, for who is not told when there is room, and does not send again: whatever comes is taken while at most
+    /// `STDIN_HOLD_BYTES` wait.
+    ///
+    /// # Errors
+    /// As `push`; `Full` at once if more waits and the program has taken nothing for `STDIN_PATIENCE`.
+    pub(crate) fn type_in(&self, bytes: Bytes) -> Result<(), StdinError> {
+        self.take(bytes, |state, more| {
+            state.queued > STDIN_HOLD_BYTES && (state.stuck() || state.queued + more > STDIN_BUFFER_BYTES)
+        })
+    }
+
+    fn take(&self, mut bytes: Bytes, full: impl FnOnce(&State, usize) -> bool) -> Result<(), StdinError> {
         let mut state = lock(&self.shared.state);
         let Some(target) = state.target.clone().filter(|_| !state.closing) else {
             return Err(StdinError::Closed);
         };
-        if bytes.is_empty() {
+        if state.queued > 0 {
+            self.signal(&mut state, &mut bytes);
+            self.write(&mut state, &target)?;
+        }
+        let (length, queued) = (bytes.len(), state.queued + bytes.len());
+        if length == 0 {
             return Ok(());
         }
-        self.signal(&mut state, &mut bytes);
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let queued = state.queued + bytes.len();
-        if state.queued > 0 && queued > STDIN_BUFFER_BYTES {
+        if full(&state, length) {
             return Err(StdinError::Full);
         }
-        let total = state.total.load(Ordering::Relaxed) + bytes.len();
+        let total = state.total.load(Ordering::Relaxed) + length;
         if queued > STDIN_ALWAYS_BYTES && total > STDIN_TOTAL_BYTES {
             return Err(StdinError::Crowded);
         }
-        let length = bytes.len() as u64;
         let within_line = !matches!(bytes.last(), Some(b'\n' | b'\r'));
-        state.queued += bytes.len();
         state.queue.push_back(bytes);
-        if !state.draining && state.write(&target).is_err() {
-            self.lose(&mut state);
-            return Err(StdinError::Closed);
-        }
-        state.accepted += length;
+        state.queued = queued;
+        self.write(&mut state, &target)?;
+        state.accepted += length as u64;
         state.within_line = within_line;
-        state.charge();
         self.drain_rest(&mut state);
         Ok(())
     }
@@ -135,15 +158,26 @@ impl Stdin {
     /// A key that interrupts, behind input that the program does not read, would never reach it. So what waits is dropped
     /// and the signal sent, as the kernel itself does it with what it holds.
     fn signal(&self, state: &mut State, bytes: &mut Bytes) {
-        let Some(terminal) = self.shared.terminal.as_ref().filter(|_| state.queued > 0) else { return };
+        let Some(terminal) = &self.shared.terminal else { return };
         let Some((at, signal)) = terminal.signal_key(bytes) else { return };
         state.queue.clear();
         state.queued = 0;
         state.within_line = false;
-        state.charge();
         bytes.advance(at + 1);
         terminal.interrupt(signal);
-        self.shared.room.notify_waiters();
+    }
+
+    /// Hands over what the kernel takes.
+    fn write(&self, state: &mut State, target: &OwnedFd) -> Result<(), StdinError> {
+        if state.write(target).is_err() {
+            self.lose(state);
+            return Err(StdinError::Closed);
+        }
+        state.charge();
+        if state.queued == 0 {
+            self.shared.room.notify_waiters();
+        }
+        Ok(())
     }
 
     /// Whether the program has a terminal that makes a signal of a key among `bytes`: then `push` takes them past all
@@ -177,6 +211,29 @@ impl Stdin {
                 room.await;
             }
         }
+    }
+
+    /// Resolves when there is room, or the program has taken nothing for `STDIN_PATIENCE`: who waits for it holds up
+    /// others.
+    pub(crate) fn room_or_stuck(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let stdin = self.clone();
+        async move {
+            let mut room = pin!(stdin.room());
+            while let Some(patience_ends) = stdin.patience_ends() {
+                tokio::select! {
+                    () = &mut room => return,
+                    () = sleep_until(patience_ends) => {}
+                }
+            }
+        }
+    }
+
+    /// When who waits for room need wait no longer, if the program takes nothing until then. None for now.
+    fn patience_ends(&self) -> Option<Instant> {
+        let mut state = lock(&self.shared.state);
+        let target = state.target.clone()?;
+        self.write(&mut state, &target).ok()?;
+        (state.queued > 0 && !state.stuck()).then(|| state.taken_at + STDIN_PATIENCE)
     }
 
     /// Ends the input after what is queued: the program reads end of file.
@@ -301,16 +358,35 @@ impl State {
                 Ok(count) => {
                     front.advance(count);
                     self.queued -= count;
+                    self.written += count as u64;
                     if front.is_empty() {
                         self.queue.pop_front();
                     }
                 }
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => {
+                    self.look(target);
+                    return Ok(());
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Notes whether the program has read more since the last look. A pipe takes more by the page, and a program may read
+    /// less at a time: so it is asked. A terminal cannot be; it takes more after about 4 KiB.
+    fn look(&mut self, target: &OwnedFd) {
+        let unread = if self.pipe { rustix::io::ioctl_fionread(target).unwrap_or(0) } else { 0 };
+        let taken = self.written.saturating_sub(unread);
+        if taken != self.taken {
+            (self.taken, self.taken_at) = (taken, Instant::now());
+        }
+    }
+
+    /// Whether the program lets its input wait and has taken nothing of it for long.
+    fn stuck(&self) -> bool {
+        self.taken_at.elapsed() >= STDIN_PATIENCE
     }
 
     /// Counts what is queued now.

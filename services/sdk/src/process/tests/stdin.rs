@@ -1,10 +1,19 @@
 //! Input: whole, in order, with back pressure, and its end.
 
+use std::io::Read;
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::super::stdin::Stdin;
 use super::super::{StdinError, StopCause};
 use super::*;
 use bytes::Bytes;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::time::{Instant, timeout};
 
-use crate::limits::{STDIN_ALWAYS_BYTES, STDIN_TOTAL_BYTES};
+use crate::limits::{
+    STDIN_ALWAYS_BYTES, STDIN_BUFFER_BYTES, STDIN_HOLD_BYTES, STDIN_PATIENCE, STDIN_TOTAL_BYTES,
+};
 
 #[tokio::test]
 async fn forty_megabytes_through_cat() {
@@ -64,6 +73,45 @@ async fn one_large_message_is_taken_alone() {
     process.stdin().close();
     assert_eq!(process.stdin().push("x".into()), Err(StdinError::Closed));
     assert_eq!(text_of(&process).await.trim(), "8388608");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_for_long_is_stuck_and_who_takes_a_little_is_not() {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+    let (mut program, runtimes) = (std::fs::File::from(ours), Runtimes::current());
+    let stdin = Stdin::new(Arc::new(theirs), None, runtimes, Arc::default());
+    let mut line = [0; 100];
+    // Whoever waits for nothing else is taken whole.
+    stdin.type_in(Bytes::from(vec![b'x'; STDIN_HOLD_BYTES])).unwrap();
+    stdin.type_in(Bytes::from(vec![b'x'; STDIN_BUFFER_BYTES])).unwrap();
+    for _ in 0..2 {
+        let mut wait = pin!(stdin.room_or_stuck());
+        for _ in 0..5 {
+            // Much less than the kernel waits for before it takes more.
+            program.read_exact(&mut line).unwrap();
+            assert!(timeout(STDIN_PATIENCE * 3 / 4, &mut wait).await.is_err(), "it reads");
+        }
+        let since = Instant::now();
+        wait.await;
+        assert!(since.elapsed() < 2 * STDIN_PATIENCE, "{:?}", since.elapsed());
+        assert_eq!(stdin.type_in("x".into()), Err(StdinError::Full));
+        timeout(STDIN_PATIENCE / 100, stdin.room_or_stuck()).await.expect("nobody waits again");
+    }
+    // It reads again, until there is as much room as ever.
+    let mut rest = vec![0; STDIN_BUFFER_BYTES];
+    while stdin.type_in("y".into()) == Err(StdinError::Full) {
+        assert!(program.read(&mut rest).unwrap() > 0);
+    }
+    assert!(stdin.queued_bytes() > STDIN_HOLD_BYTES);
+    let room = stdin.room_or_stuck();
+    let read = async {
+        while !stdin.has_room() {
+            let _ = program.read(&mut rest);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(room, read);
+    assert_eq!(stdin.accepted(), (STDIN_HOLD_BYTES + STDIN_BUFFER_BYTES + 1) as u64);
 }
 
 #[tokio::test]
