@@ -1,8 +1,8 @@
 //! The `toolchain` service: which ways to run there are, and the news when that changes.
 //!
 //! In: `toolchainGetRequest`. Out: its answer, and `toolchainChanged` to everybody when what it would be has become another:
-//! `.replit` was changed, or a file came or went by which the workspace's language is known. The workspace is watched only
-//! while somebody is here.
+//! `.replit` was changed, a file came or went by which the workspace's language is known, or a client has set the language.
+//! The workspace is watched only while somebody is here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,6 +100,7 @@ impl Toolchain {
             (self.watches, Arc::downgrade(&watch), ch.engine().clone(), ch.events());
         self.watch = Some(watch);
         let audience = ch.audience().clone();
+        let mut settings = engine.watch_settings();
         ch.spawn(async move {
             let added = match weak.upgrade() {
                 // The root, with what is in it.
@@ -124,10 +125,15 @@ impl Toolchain {
                     None => return,
                 }
                 loop {
-                    match changes.next().await {
-                        Some(News::Changes(all)) if all.iter().any(|change| matters(change)) => break,
-                        Some(_) => {}
-                        None => return,
+                    // Both keep what comes while the other is waited for.
+                    tokio::select! {
+                        news = changes.next() => match news {
+                            Some(News::Changes(all)) if all.iter().any(|change| matters(change)) => break,
+                            Some(_) => {}
+                            None => return,
+                        },
+                        // The engine, which has it, is here.
+                        Ok(()) = settings.changed() => break,
                     }
                 }
                 // Changes are made as fast as members take the news.

@@ -11,6 +11,7 @@ use pid1_sdk::api::{
     run_config_get_response::Config,
 };
 use pid1_sdk::channel::Leave;
+use pid1_sdk::engine::Settings;
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 
 const UPDATED: Body = Body::DotReplitUpdateResponse(DotReplitUpdateResponse {});
@@ -120,6 +121,11 @@ async fn members_are_told_when_it_is_another_one_and_only_then() {
     let Body::ToolchainChanged(ToolchainChanged { configs }) = member.next().await else { panic!("other") };
     let languages: Vec<_> = configs.unwrap().runs.into_iter().map(|run| run.language).collect();
     assert_eq!(languages, ["", "python", "javascript"]);
+    let engine = channel.engine();
+    engine.set_settings(Settings { language: "nodejs".to_owned(), ..engine.settings() });
+    let Body::ToolchainChanged(ToolchainChanged { configs }) = member.next().await else { panic!("other") };
+    let languages: Vec<_> = configs.unwrap().runs.into_iter().map(|run| run.language).collect();
+    assert_eq!(languages, ["", "javascript", "python"]);
     // With nobody here nothing is watched.
     member.leave(Leave::Disconnect).await;
     fs::write(root.join(".replit"), "run = 'unseen'\n").unwrap();

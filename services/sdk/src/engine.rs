@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, printable};
@@ -56,7 +57,7 @@ pub struct Engine {
     watcher: Watcher,
     stopping: CancellationToken,
     config: EngineConfig,
-    settings: Mutex<Settings>,
+    settings: watch::Sender<Settings>,
     counters: Counters,
     main_command: OnceLock<Process>,
     started: Instant,
@@ -109,7 +110,7 @@ impl Engine {
             watcher: Watcher::new(config.workspace.root(), config.max_watches),
             stopping,
             config,
-            settings: Mutex::default(),
+            settings: watch::Sender::default(),
             counters: Counters::default(),
             main_command: OnceLock::new(),
             started: Instant::now(),
@@ -214,12 +215,17 @@ impl Engine {
 
     /// The settings in force.
     pub fn settings(&self) -> Settings {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.settings.borrow().clone()
     }
 
     /// Replaces the settings, for programs started from now on.
     pub fn set_settings(&self, settings: Settings) {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.settings.send_replace(settings);
+    }
+
+    /// The settings, for those who have to know when they change.
+    pub fn watch_settings(&self) -> watch::Receiver<Settings> {
+        self.settings.subscribe()
     }
 
     /// How to run `args`: in the workspace, with the container's environment, the settings' and then `env` over it.
