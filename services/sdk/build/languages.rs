@@ -44,6 +44,12 @@ struct Detect {
     #[serde(default)]
     entrypoint: String,
     #[serde(default)]
+    endings: Vec<String>,
+    #[serde(default)]
+    holds: Vec<String>,
+    #[serde(default)]
+    beside: String,
+    #[serde(default)]
     compile: Vec<String>,
     #[serde(default)]
     run: Vec<String>,
@@ -102,11 +108,11 @@ fn entry(text: &mut String, folder: &Path, name: &str, language: &Language) -> R
          pattern: {pattern:?}, entrypoint: {entrypoint:?}, compile: &{compile:?}, run: &{run:?}, repl: &{repl:?}, bin: &{bin:?},"
     )?;
     text.push_str("detect: &[");
-    for Detect { file, weight, has, entrypoint, compile, run } in &language.detect {
+    for Detect { file, weight, has, entrypoint, endings, holds, beside, compile, run } in &language.detect {
         writeln!(
             text,
             "Detect {{ file: {file:?}, weight: {weight}, has: {has:?}, entrypoint: {entrypoint:?}, \
-             compile: &{compile:?}, run: &{run:?} }},"
+             endings: &{endings:?}, holds: &{holds:?}, beside: {beside:?}, compile: &{compile:?}, run: &{run:?} }},"
         )?;
     }
     text.push_str("], eval: ");

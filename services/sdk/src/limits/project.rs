@@ -20,5 +20,8 @@ pub const PROJECT_ENV_BYTES: usize = 128 * KIB;
 /// Entries of the root that are looked at to know the language.
 pub const PROJECT_ENTRIES: usize = 4_096;
 
+/// Files with one ending that are looked into to find the one that is the program.
+pub const PROJECT_SOURCES: usize = 64;
+
 /// Largest `package.json` and the like that is looked into.
 pub const PROJECT_MANIFEST_BYTES: usize = MIB;

@@ -27,8 +27,8 @@ pub fn matters(change: &Change) -> bool {
     let of = |path: &Path, written: bool| {
         let Some(name) = path.to_str() else { return false };
         let by_rule = |rule: &Detect| match rule.file.strip_prefix('*') {
-            Some(ending) => !written && name.ends_with(ending),
-            None => name == rule.file && (!written || !rule.has.is_empty() || !rule.entrypoint.is_empty()),
+            Some(ending) => name.ends_with(ending) && (!written || is_read(rule)),
+            None => name == rule.file && (!written || is_read(rule)),
         };
         name == FILE || LANGUAGES.iter().flat_map(|language| language.detect).any(by_rule)
     };
@@ -37,6 +37,11 @@ pub fn matters(change: &Change) -> bool {
         What::Move(to) => of(&change.path, false) || of(to, false),
         What::Create | What::Remove => of(&change.path, false),
     }
+}
+
+/// Whether more is looked at than that a file is there.
+fn is_read(rule: &Detect) -> bool {
+    !rule.has.is_empty() || !rule.entrypoint.is_empty() || !rule.holds.is_empty()
 }
 
 /// The names of the files at the root, as far as they are looked at.
@@ -86,24 +91,70 @@ impl Project<'_> {
         names: &Names,
         language: Option<&'static Language>,
     ) -> Option<Detected> {
+        self.all_among(names, language).next()
+    }
+
+    /// All that the workspace looks like, what weighs most first.
+    pub(super) fn all_among(
+        &self,
+        names: &Names,
+        language: Option<&'static Language>,
+    ) -> impl Iterator<Item = Detected> {
         let languages = LANGUAGES.iter().filter(|one| language.is_none_or(|wanted| wanted == *one));
         let mut rules: Vec<_> =
             languages.flat_map(|language| language.detect.iter().map(move |by| (language, by))).collect();
         rules.sort_by_key(|(_, by)| std::cmp::Reverse(by.weight));
-        rules.into_iter().find_map(|(language, by)| {
-            let file = names.find(by.file)?;
+        rules.into_iter().filter_map(|(language, by)| {
+            let file = self.found(names, by)?;
             let entrypoint = if !by.has.is_empty() {
                 self.text_in(file, by.has)?;
                 None
             } else if !by.entrypoint.is_empty() {
-                Some(self.text_in(file, by.entrypoint).filter(|file| self.is_file(file))?)
+                let named = self.text_in(file, by.entrypoint)?;
+                let mut all = [""].iter().chain(by.endings).map(|ending| format!("{named}{ending}"));
+                Some(all.find(|file| self.is_file(file))?)
             } else if !by.run.is_empty() {
                 None
             } else {
                 Some(file.to_owned())
             };
-            Some(Detected { language, by, entrypoint })
+            // A manifest may name a file of another language.
+            let own = entrypoint.as_deref().and_then(|file| Language::of_file(Path::new(file)));
+            Some(Detected { language: own.unwrap_or(language), by, entrypoint })
         })
+    }
+
+    /// The file that a rule is about, if it counts.
+    fn found<'a>(&self, names: &'a Names, by: &'a Detect) -> Option<&'a str> {
+        if !by.beside.is_empty() && !names.has(by.beside) {
+            return None;
+        }
+        let holds = |file: &&str| by.holds.is_empty() || self.holds(file, by.holds);
+        let Some(ending) = by.file.strip_prefix('*') else {
+            let there = match by.file.contains('/') {
+                true => self.is_file(by.file),
+                false => names.has(by.file),
+            };
+            return Some(by.file).filter(|_| there).filter(holds);
+        };
+        let all: Vec<_> = names.ending(ending).take(limits::PROJECT_SOURCES).collect();
+        match all[..] {
+            [file] => Some(file),
+            _ if by.holds.is_empty() => None,
+            _ => {
+                let mut programs = all.into_iter().filter(holds);
+                programs.next().filter(|_| programs.next().is_none())
+            }
+        }
+    }
+
+    /// Whether there is one of these texts in a file.
+    fn holds(&self, file: &str, texts: &[&str]) -> bool {
+        let Ok(content) = self.workspace.read(Path::new(file), limits::PROJECT_MANIFEST_BYTES) else {
+            return false;
+        };
+        let content = format!("\n{}", String::from_utf8_lossy(&content));
+        texts.iter().any(|text| content.contains(text))
     }
 
     /// The text at a place of a small JSON file.
@@ -121,13 +172,16 @@ impl Project<'_> {
 }
 
 impl Names {
-    /// The file with this name, or the only one with this ending.
-    fn find(&self, pattern: &str) -> Option<&str> {
-        let Some(ending) = pattern.strip_prefix('*') else {
-            return self.0.get_key_value(pattern).map(|(name, _)| name.as_str());
-        };
-        let mut all = self.0.keys().filter(|name| name.len() > ending.len() && name.ends_with(ending));
-        let first = all.next()?;
-        all.next().is_none().then_some(first)
+    /// Whether there is the file with this name, or one with this ending.
+    fn has(&self, pattern: &str) -> bool {
+        match pattern.strip_prefix('*') {
+            Some(ending) => self.ending(ending).next().is_some(),
+            None => self.0.contains_key(pattern),
+        }
+    }
+
+    fn ending(&self, ending: &str) -> impl Iterator<Item = &str> {
+        let names = self.0.keys().map(String::as_str);
+        names.filter(move |name| name.len() > ending.len() && name.ends_with(ending))
     }
 }

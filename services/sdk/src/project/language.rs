@@ -1,5 +1,10 @@
 //! What is known of each language. All of it is in `languages/NAME.toml`; the build makes a table of these files.
 //!
+//! To add a language, add its file: `title`, `extensions`, `pattern`, `entrypoint`, `detect` and `run` are needed, the other
+//! fields of [`Language`] are not. Nothing else in the agent names a language, but the tests here and those of what it can
+//! do. For one that is to be evaluated, `[eval]` names the interpreter and a driver beside the file, which speaks the contract
+//! in the README of the `eval` service.
+//!
 //! In the arguments of commands `{entrypoint}` stands for the file that is run, `{build}` for a folder outside of the
 //! workspace that keeps what was compiled, and `{driver}` for the driver of an [`Eval`].
 
@@ -46,7 +51,7 @@ pub struct Language {
 /// A file by which a workspace is known. Of all that are there the one with the largest weight counts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Detect {
-    /// Its name at the root. `*.py` means the file that ends so, if there is one and only one.
+    /// Its name at the root, or its path from there. `*.py` means the file at the root that ends so, if there is only one.
     pub file: &'static str,
     /// From 0 to 100; what says more about the program weighs more.
     pub weight: u8,
@@ -54,6 +59,13 @@ pub struct Detect {
     pub has: &'static str,
     /// Where it is JSON: the place in it that names the main file. It counts if that is there.
     pub entrypoint: &'static str,
+    /// What may be missing at the end of that name.
+    pub endings: &'static [&'static str],
+    /// It counts if one of these texts is in it; one that begins with a line's end also at the file's beginning. Of many files
+    /// with the ending, it is the only one of which that is true; one alone need not have it.
+    pub holds: &'static [&'static str],
+    /// It counts if a file of this name is there, too, or one or more with this ending.
+    pub beside: &'static str,
     /// In place of the language's own; only if there is a `run`, too.
     pub compile: &'static [&'static str],
     /// In place of the language's own, for the program as a whole: no file is named. Empty if the file is the program.
@@ -67,7 +79,7 @@ pub struct Eval {
     pub command: &'static [&'static str],
     /// What makes the interpreter speak the contract of the `eval` service.
     pub driver: &'static str,
-    /// Evaluates the workspace's main file.
+    /// Evaluates the file for which `{entrypoint}` stands: a string, in double quotes, with JSON's escapes.
     pub main: &'static str,
     /// What to install where the interpreter is missing.
     pub package: &'static str,
@@ -85,7 +97,7 @@ pub struct Packager {
 /// Advice on what a program prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// What to look for.
+    /// What to look for, in each line.
     pub regex: Cow<'static, str>,
     /// What to say; `$1` and so on stand for what was captured.
     pub message: Cow<'static, str>,
@@ -171,6 +183,8 @@ mod tests {
             ("javascript", "Error: Cannot find module './x'", "no file ./x"),
             ("javascript", "exec: \"npm\": executable file not found in $PATH", "no Node.js"),
             ("typescript", "Cannot find package 'zod' imported from /x", "npm install zod`"),
+            ("rust", "available binaries: a, b\r\n", "cargo run --bin a\""),
+            ("c", "sh: 1: make: not found", "no make"),
             ("rust", "error[E0432]: unresolved import `rand`", "cargo add rand`"),
             ("c", "sh: 1: cc: not found", "no C compiler"),
             ("c", "main.c:1:10: fatal error: foo.h: No such file or directory", "header foo.h"),
