@@ -4,8 +4,8 @@
 
 use pid1_sdk::Result;
 use pid1_sdk::api::{
-    CompileConfig, DotReplitLanguage, Exec, FileTypeAttrs, InterpConfig, LanguageServerOption,
-    PackagerOption, RunConfig, RunOption, ToolchainConfigs,
+    CompileConfig, DotReplitLanguage, Exec, FileTypeAttrs, InterpConfig, LanguageServerConfig,
+    LanguageServerOption, PackagerOption, RunConfig, RunOption, ToolchainConfigs,
 };
 use pid1_sdk::project::{DotReplit, Language, Project};
 
@@ -27,9 +27,14 @@ pub fn configs(project: &Project<'_>) -> Result<ToolchainConfigs> {
     let mut language_servers: Vec<_> =
         file.to_message().languages.into_iter().filter_map(language_server).collect();
     language_servers.sort_by(|one, other| one.id.cmp(&other.id));
+    language_servers
+        .extend(file.main_language_server().map(|server| main_server(server, &file, languages.first())));
     Ok(ToolchainConfigs {
         entrypoint,
-        runs: own_runs(&file).into_iter().chain(languages.iter().map(|language| run(language))).collect(),
+        runs: own_runs(project, &file)?
+            .into_iter()
+            .chain(languages.iter().map(|language| run(language)))
+            .collect(),
         debuggers: Vec::new(),
         language_servers,
         packagers: languages.iter().filter_map(|language| packager(language, &file)).collect(),
@@ -40,14 +45,15 @@ pub fn configs(project: &Project<'_>) -> Result<ToolchainConfigs> {
 }
 
 /// What `.replit` says itself.
-fn own_runs(file: &DotReplit) -> Vec<RunOption> {
+fn own_runs(project: &Project<'_>, file: &DotReplit) -> Result<Vec<RunOption>> {
     let mut runs = Vec::new();
-    if let Some(command) = &file.run {
+    if let Some(command) = project.own_run(file)? {
+        let compiled = file.compile.as_ref().filter(|_| file.run.as_ref() == Some(&command));
         runs.push(RunOption {
             id: "dotreplit".to_owned(),
             name: ".replit".to_owned(),
             language: file.language.clone(),
-            compile: file.compile.as_ref().map(|command| compile(command.to_exec(), true)),
+            compile: compiled.map(|command| compile(command.to_exec(), true)),
             run: Some(RunConfig { command: Some(command.to_exec()) }),
             ..RunOption::default()
         });
@@ -62,7 +68,7 @@ fn own_runs(file: &DotReplit) -> Vec<RunOption> {
             ..RunOption::default()
         });
     }
-    runs
+    Ok(runs)
 }
 
 fn run(language: &Language) -> RunOption {
@@ -125,4 +131,20 @@ fn language_server((name, section): (String, DotReplitLanguage)) -> Option<Langu
         config: Some(config),
         ..LanguageServerOption::default()
     })
+}
+
+/// The one that `.replit` names without a language: the main one's.
+fn main_server(
+    config: LanguageServerConfig,
+    file: &DotReplit,
+    language: Option<&&'static Language>,
+) -> LanguageServerOption {
+    LanguageServerOption {
+        id: "dotreplit".to_owned(),
+        name: ".replit".to_owned(),
+        language: language.map_or(&*file.language, |language| language.name).to_owned(),
+        file_type_attrs: language.map(|language| attributes(language)),
+        config: Some(config),
+        ..LanguageServerOption::default()
+    }
 }

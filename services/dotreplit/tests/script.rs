@@ -135,6 +135,30 @@ async fn members_are_told_when_it_is_another_one_and_only_then() {
 }
 
 #[tokio::test]
+async fn what_the_file_says_itself_is_told_as_run_does_it() {
+    let channel = TestChannel::open::<Toolchain>(None);
+    let mut member = channel.join(Role::Viewer).await;
+    let text = "language = 'nodejs'\nrun = 'x'\ncompile = 'y'\n[languageServer]\nstart = 'serve-js'\nconfiguration = {a = 1}\n\
+                [languages.python.languageServer]\nstart = 'pylsp'\n";
+    fs::write(channel.root().join(".replit"), text).unwrap();
+    let told = toolchain(&mut member).await;
+    let servers: Vec<_> = told.language_servers.iter().map(|one| (&*one.id, &*one.language)).collect();
+    assert_eq!(servers, [("python", "python"), ("dotreplit", "javascript")]);
+    let config = told.language_servers[1].config.as_ref().unwrap();
+    assert_eq!(config.start_command.as_ref().unwrap().args, ["sh", "-c", "serve-js"]);
+    assert_eq!(config.configuration_json, r#"{"a":1}"#);
+    assert!(told.runs[0].compile.is_some());
+    let text = format!(
+        "{text}[workflows]\nrunButton = 'A'\n[[workflows.workflow]]\nname = 'A'\n\
+                        tasks = [{{task = 'shell.exec', args = 'a'}}, {{task = 'shell.exec', args = 'b'}}]\n"
+    );
+    fs::write(channel.root().join(".replit"), text).unwrap();
+    let told = toolchain(&mut member).await;
+    let command = told.runs[0].run.as_ref().unwrap().command.as_ref().unwrap();
+    assert!(told.runs[0].compile.is_none() && command.args[2].contains(" -c b"), "{command:?}");
+}
+
+#[tokio::test]
 async fn they_keep_the_promises_of_every_service() {
     conformance::<DotReplit>(&[]).await;
     conformance::<Toolchain>(&[]).await;

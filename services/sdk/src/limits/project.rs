@@ -23,5 +23,11 @@ pub const PROJECT_ENTRIES: usize = 4_096;
 /// Files with one ending that are looked into to find the one that is the program.
 pub const PROJECT_SOURCES: usize = 64;
 
+/// How deep workflows may run each other: Replit has a bound, too.
+pub const WORKFLOW_DEPTH: usize = 8;
+
+/// Tasks of a workflow with those of all that it runs: they become one script, which is an argument of a shell.
+pub const WORKFLOW_TASKS: usize = 64;
+
 /// Largest `package.json` and the like that is looked into.
 pub const PROJECT_MANIFEST_BYTES: usize = MIB;

@@ -1,15 +1,18 @@
 //! `.replit`, read: what the agent acts on, with its types checked, and the rest as it stands there.
 //!
 //! The keys are those of the published documentation. What is not known is passed over, so that files of today and
-//! tomorrow can be read.
+//! tomorrow can be read. What decides how the program is run has to be right: a mistake there is told. Anything else that is
+//! wrong counts as not said: nobody who presses Run is kept from it by a port written as text.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::command::CommandLine;
 use super::env::Variables;
 use super::language::Hint;
+use super::workflow::Workflows;
 use crate::error::{Error, Result, printable};
 
 /// How much of a wrong line is shown.
@@ -29,31 +32,42 @@ pub struct DotReplit {
     #[serde(deserialize_with = "command")]
     pub compile: Option<CommandLine>,
     /// What runs once when the container starts.
-    #[serde(deserialize_with = "command")]
+    #[serde(deserialize_with = "lenient_command")]
     pub on_boot: Option<CommandLine>,
     /// The main language, by any of its names; also of one that is not known here.
     pub language: String,
     /// The main file, from the root.
     pub entrypoint: String,
     /// What editors leave out of their lists.
+    #[serde(deserialize_with = "each")]
     pub hidden: Vec<String>,
     #[serde(deserialize_with = "variables")]
     /// Variables of what Run starts, in their order and as they stand there.
     pub env: Vec<(String, String)>,
     /// About packages.
+    #[serde(deserialize_with = "lenient")]
     pub packager: Packager,
     /// A program that is typed into.
     pub interpreter: Interpreter,
+    /// What Run may do in place of `run`.
+    pub workflows: Workflows,
     /// By the name that the file gives them.
+    #[serde(deserialize_with = "lenient")]
     pub languages: BTreeMap<String, LanguageSection>,
+    /// Of the main language, as older files have it.
+    #[serde(deserialize_with = "lenient")]
+    pub language_server: LanguageServer,
     /// Advice on what programs print.
     #[serde(deserialize_with = "hints")]
     pub hints: Vec<Hint>,
     /// Where programs listen.
+    #[serde(deserialize_with = "each")]
     pub ports: Vec<Port>,
     /// What the container's tools are put together from.
+    #[serde(deserialize_with = "each")]
     pub modules: Vec<String>,
     /// About tests.
+    #[serde(deserialize_with = "lenient")]
     pub unit_test: UnitTest,
     /// Everything that stands there.
     #[serde(skip)]
@@ -65,18 +79,22 @@ pub struct DotReplit {
 #[serde(default, rename_all = "camelCase")]
 pub struct Packager {
     /// Whose packages, if not those of the main language.
+    #[serde(deserialize_with = "lenient")]
     pub language: String,
     /// What runs when packages have been installed.
-    #[serde(deserialize_with = "command")]
+    #[serde(deserialize_with = "lenient_command")]
     pub after_install: Option<CommandLine>,
     /// Where imports are not looked for.
+    #[serde(deserialize_with = "each")]
     pub ignored_paths: Vec<String>,
     /// What is never installed because it is imported.
+    #[serde(deserialize_with = "each")]
     pub ignored_packages: Vec<String>,
     /// What is switched on.
+    #[serde(deserialize_with = "lenient")]
     pub features: PackagerFeatures,
     /// Added to the package manager's environment.
-    #[serde(deserialize_with = "variables")]
+    #[serde(deserialize_with = "lenient_variables")]
     pub env: Vec<(String, String)>,
 }
 
@@ -85,10 +103,13 @@ pub struct Packager {
 #[serde(default, rename_all = "camelCase")]
 pub struct PackagerFeatures {
     /// That packages can be searched.
+    #[serde(deserialize_with = "lenient")]
     pub package_search: bool,
     /// That what is imported is installed before a run.
+    #[serde(deserialize_with = "lenient")]
     pub guess_imports: bool,
     /// That packages are installed when the workspace is published.
+    #[serde(deserialize_with = "lenient")]
     pub enabled_for_hosting: bool,
 }
 
@@ -109,10 +130,13 @@ pub struct Interpreter {
 #[serde(default, rename_all = "camelCase")]
 pub struct LanguageSection {
     /// Which files are of it.
+    #[serde(deserialize_with = "lenient")]
     pub pattern: String,
     /// How editors colour them.
+    #[serde(deserialize_with = "lenient")]
     pub syntax: String,
     /// What answers editors about them.
+    #[serde(deserialize_with = "lenient")]
     pub language_server: LanguageServer,
 }
 
@@ -188,11 +212,38 @@ fn hints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Hint>, D::Error> {
         regex: String,
         message: String,
     }
-    let written = Vec::<Written>::deserialize(from)?;
+    let written: Vec<Written> = each(from)?;
     Ok(written
         .into_iter()
         .map(|hint| Hint { regex: hint.regex.into(), message: hint.message.into() })
         .collect())
+}
+
+/// What stands there if it is what it should be; else what stands for nothing.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+    Ok(said(toml::Value::deserialize(from)?).unwrap_or_default())
+}
+
+/// Those elements of a list that are what they should be.
+fn each<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let all: Vec<toml::Value> = lenient(from)?;
+    Ok(all.into_iter().filter_map(said).collect())
+}
+
+fn lenient_command<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CommandLine>, D::Error> {
+    lenient::<D, CommandLine>(from).map(CommandLine::or_none)
+}
+
+fn lenient_variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    lenient::<D, Variables>(from).map(|variables| variables.0)
+}
+
+fn said<T: DeserializeOwned>(value: toml::Value) -> Option<T> {
+    let read = T::deserialize(value);
+    read.inspect_err(|error| {
+        tracing::debug!(error = error.message(), "counts as not said in {}", super::FILE)
+    })
+    .ok()
 }
 
 /// Text, or its bytes as numbers.

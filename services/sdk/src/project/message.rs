@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use toml::Value;
 
 use super::command::CommandLine;
-use super::dot_replit::{DotReplit, LanguageSection};
+use super::dot_replit::{DotReplit, LanguageSection, LanguageServer};
 use crate::api;
 
 /// A table of the file, or none.
@@ -73,6 +73,13 @@ impl<'a> Section<'a> {
 }
 
 impl DotReplit {
+    /// What `[languageServer]` says, of the main language: as clients get it, with their languages.
+    pub fn main_language_server(&self) -> Option<api::LanguageServerConfig> {
+        let section = Section(Some(&self.table)).at("languageServer");
+        self.language_server.start.as_ref()?;
+        section.map(|section| server(section, &self.language_server))
+    }
+
     /// The same as clients get it.
     pub fn to_message(&self) -> api::DotReplit {
         let file = Section(Some(&self.table));
@@ -177,15 +184,19 @@ impl DotReplit {
 }
 
 fn language(file: Section<'_>, name: &str, own: &LanguageSection) -> api::DotReplitLanguage {
-    let server = file.at("languages").at(name).at("languageServer");
+    let section = file.at("languages").at(name).at("languageServer");
     api::DotReplitLanguage {
         pattern: own.pattern.clone(),
         syntax: own.syntax.clone(),
-        language_server: server.map(|server| api::LanguageServerConfig {
-            start_command: own.language_server.start.as_ref().map(CommandLine::to_exec),
-            configuration_json: server.json("configuration"),
-            initialization_options_json: server.json("initializationOptions"),
-        }),
+        language_server: section.map(|section| server(section, &own.language_server)),
+    }
+}
+
+fn server(section: Section<'_>, own: &LanguageServer) -> api::LanguageServerConfig {
+    api::LanguageServerConfig {
+        start_command: own.start.as_ref().map(CommandLine::to_exec),
+        configuration_json: section.json("configuration"),
+        initialization_options_json: section.json("initializationOptions"),
     }
 }
 

@@ -24,6 +24,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod update;
+mod workflow;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use dot_replit::{
 pub use language::{Detect, Eval, Hint, LANGUAGES, Language, Packager};
 pub use plan::{RunPlan, Step};
 pub use surroundings::Packaging;
+pub use workflow::{Task, Workflow, Workflows};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -53,6 +55,8 @@ pub struct Project<'a> {
     language: String,
     /// Where programs start.
     cwd: PathBuf,
+    /// What runs the lines of workflows: the shell that people get.
+    shell: String,
     /// Variables that those of `.replit` may refer to, the last of two equal ones counts.
     environment: Vec<(OsString, OsString)>,
 }
@@ -68,6 +72,7 @@ impl Engine {
             language: settings.language,
             cwd: settings.cwd.unwrap_or_else(|| self.root().to_owned()),
             environment,
+            shell: self.shell().map_or_else(|_| "sh".into(), |shell| shell.to_string_lossy().into_owned()),
         }
     }
 }
@@ -82,6 +87,15 @@ impl Project<'_> {
             Some((text, _)) => DotReplit::parse(&text),
             None => Ok(DotReplit::default()),
         }
+    }
+
+    /// What `.replit` says that Run does: the workflow that it names, else `run`.
+    ///
+    /// # Errors
+    /// If that workflow cannot be run.
+    pub fn own_run(&self, dot_replit: &DotReplit) -> Result<Option<CommandLine>> {
+        let workflow = dot_replit.workflows.command(&self.shell)?;
+        Ok(workflow.or_else(|| dot_replit.run.clone()))
     }
 
     /// The text of `.replit`, and what file that is.

@@ -1,8 +1,8 @@
 //! What Run does: compile, run, and read lines afterwards.
 //!
-//! What `.replit` says counts. Where it says nothing of `run`, the language does: the one that a client has set, else that
-//! of `.replit`, else the one that its entrypoint is in, else what the root looks like. The file is the entrypoint of
-//! `.replit`, else what the language would take.
+//! What `.replit` says counts: its workflow for the Run button, else its `run`. Where it says neither, the language does: the
+//! one that its entrypoint is in, else the one that a client has set, else that of `.replit`, else what the root looks like.
+//! The file is the entrypoint of `.replit`, else what the language would take.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -61,7 +61,9 @@ impl Project<'_> {
     /// about it.
     pub fn run_plan(&self, file: Option<&str>, build: &Path) -> Result<RunPlan> {
         let dot_replit = self.dot_replit()?;
-        let target = match (file.filter(|file| !file.is_empty()), &dot_replit.run) {
+        let file = file.filter(|file| !file.is_empty());
+        let own = if file.is_none() { self.own_run(&dot_replit)? } else { None };
+        let target = match (file, &own) {
             (Some(file), _) => self.of_file(file, &dot_replit)?,
             // What it runs is its own business; the rest is as good as can be told.
             (None, Some(_)) => self.of_workspace(&dot_replit).ok(),
@@ -69,7 +71,6 @@ impl Project<'_> {
         };
         let language = target.as_ref().map(|target| target.language);
         let variables = self.variables(&dot_replit, language)?;
-        let own = dot_replit.run.as_ref().filter(|_| file.is_none_or(str::is_empty));
         let given = |command: &CommandLine| Step {
             args: command.args.iter().map(OsString::from).collect(),
             env: variables
@@ -86,18 +87,24 @@ impl Project<'_> {
                 env: variables.clone(),
             })
         };
-        let (compile, run) = match (own, &target) {
-            (Some(run), _) => (dot_replit.compile.as_ref().map(given), given(run)),
+        let (compile, run) = match (&own, &target) {
+            (Some(run), _) => {
+                // It belongs to `run`, not to a workflow.
+                let compile = dot_replit.compile.as_ref().filter(|_| dot_replit.run.as_ref() == Some(run));
+                (compile.map(given), given(run))
+            }
             (None, Some(target)) => {
                 let run = made(target.run).ok_or_else(|| nothing(&dot_replit, &self.language))?;
                 // What is run is what the language's own command makes, where it has one.
-                let compile = dot_replit.compile.as_ref().filter(|_| file.is_none_or(str::is_empty));
+                let compile = dot_replit.compile.as_ref().filter(|_| file.is_none());
                 (made(target.compile).or_else(|| compile.map(given)), run)
             }
             (None, None) => return Err(nothing(&dot_replit, &self.language)),
         };
         let repl = dot_replit.interpreter.command.as_ref().map(given);
-        let repl = repl.or_else(|| made(language.filter(|_| entrypoint.is_some())?.repl));
+        // What `.replit` runs is not to be told from the language's interpreter.
+        let known = language.filter(|_| own.is_none() && entrypoint.is_some());
+        let repl = repl.or_else(|| made(known?.repl));
         let hints = dot_replit.hints.iter().chain(language.into_iter().flat_map(|language| language.hints));
         Ok(RunPlan {
             language,
@@ -126,7 +133,7 @@ impl Project<'_> {
         let declared = self.declared_language(dot_replit);
         if !dot_replit.entrypoint.is_empty() {
             let entrypoint = Path::new(&dot_replit.entrypoint);
-            if let Some(language) = declared.or_else(|| Language::of_file(entrypoint)) {
+            if let Some(language) = Language::of_file(entrypoint).or(declared) {
                 let because =
                     |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
                 return Ok(Target::of(language, self.file(entrypoint).map_err(because)?));
@@ -146,6 +153,47 @@ impl Project<'_> {
             ))),
             (None, None) => Err(nothing(dot_replit, &self.language)),
         }
+    }
+
+    /// The main file of the workspace's part in `language`, with its whole path: the one that a client names, else the
+    /// entrypoint of `.replit` if it is in that, else what the root looks like.
+    ///
+    /// # Errors
+    /// If `.replit` is wrong, the file is not there, not within the workspace or in another language, or there is none.
+    pub fn main_file(&self, language: &'static Language, file: Option<&str>) -> Result<PathBuf> {
+        let is_of = |file: &Path| Language::of_file(file).is_none_or(|own| own == language);
+        let found = match file.filter(|file| !file.is_empty()) {
+            Some(file) => {
+                let file = self.file(Path::new(&from_wire(file)))?;
+                if !is_of(&file) {
+                    let name = printable(&to_wire(file.as_os_str()));
+                    return Err(Error::new(format!("{name} is not in {}", language.title)));
+                }
+                Some(file)
+            }
+            None => {
+                let dot_replit = self.dot_replit()?;
+                let entrypoint = Path::new(&dot_replit.entrypoint);
+                if dot_replit.entrypoint.is_empty() || !is_of(entrypoint) {
+                    let names = self.names()?;
+                    let mut found = self.all_among(&names, Some(language));
+                    let mut file =
+                        found.find(|found| found.language == language && found.entrypoint.is_some());
+                    file.as_mut().and_then(|found| found.entrypoint.take()).map(PathBuf::from)
+                } else {
+                    let because =
+                        |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
+                    Some(self.file(entrypoint).map_err(because)?)
+                }
+            }
+        };
+        let found = found.ok_or_else(|| {
+            Error::new(format!(
+                "no program to run: there is no {}: make that file, or write entrypoint = \"…\" into {FILE}",
+                language.entrypoint
+            ))
+        })?;
+        Ok(self.workspace.root().join(found))
     }
 
     /// Where a regular file of the workspace is, from the root.
@@ -201,8 +249,13 @@ fn nothing(dot_replit: &DotReplit, set: &str) -> Error {
         Some(name) => Cow::Owned(format!(" the language {} is not known here.", printable(name))),
         None => Cow::Borrowed(""),
     };
+    // A workflow that no button has is no program.
+    let workflow = match dot_replit.workflows.all.first() {
+        Some(first) => format!(" or runButton = \"{}\" into its [workflows],", printable(&first.name)),
+        None => String::new(),
+    };
     Error::new(format!(
-        "no program to run:{unknown} write run = \"…\" into {FILE}, or add a file that is known: {}",
+        "no program to run:{unknown} write run = \"…\" into {FILE},{workflow} or add a file that is known: {}",
         entrypoints()
     ))
 }

@@ -45,6 +45,7 @@ impl Place {
             workspace: &self.workspace,
             language: self.language.to_owned(),
             cwd: self.cwd.clone().unwrap_or_else(|| self.root().to_owned()),
+            shell: "/bin/bash".to_owned(),
             environment: vec![("PATH".into(), "/bin".into()), ("SET".into(), "by a client".into())],
         }
     }
@@ -172,14 +173,12 @@ fn what_is_wrong_is_named_with_its_line() {
         ("run = ", ".replit, line 1 (run =): "),
         ("\n\nrun = 5", ".replit, line 3 (run = 5): invalid type: integer `5`, expected a command: \"a line"),
         ("a = 1\na = 2", "duplicate key"),
-        ("hidden = 'x'", "line 1 (hidden = 'x'): invalid type: string"),
         ("[env]\nA = ['x']", "line 2 (A = ['x']): invalid type: sequence, expected the value of a variable"),
         ("[env]\n'A=B' = 'x'", "no name of a variable"),
         ("run = \"a\\u0000\"", "there is a NUL in it"),
         ("run = ['a', 1]", "invalid type: integer `1`, expected a string"),
-        ("[[ports]]\nlocalPort = 70000", "line 2 (localPort = 70000): invalid value"),
         ("[interpreter]\nprompt = 1.5", "a prompt is \"text\", or its bytes"),
-        ("[[hints]]\nregex = 'x'", "missing field `message`"),
+        ("[workflows]\nrunButton = 1", "line 2 (runButton = 1): invalid type: integer"),
         ("x = '\u{1b}[0m'", ".replit, line 1 (x = ' [0m'): "),
     ] {
         let error = DotReplit::parse(text).unwrap_err().to_string();
@@ -224,7 +223,7 @@ fn what_the_file_says_is_run() {
     // What a client has set is added by the engine.
     assert_eq!(variable(&plan.run, "SET"), None);
     assert_eq!(plan.language.unwrap().name, "python");
-    assert_eq!(line(plan.repl.as_ref().unwrap()), "python3 -i main.py");
+    assert_eq!(plan.repl, None, "it is not known what that runs");
     assert!(plan.hints[0].regex == "x" && plan.hints.len() > 1);
     // A file that is asked for is run as its language does.
     let plan = place.plan(Some("main.py")).unwrap();

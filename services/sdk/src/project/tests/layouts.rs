@@ -68,3 +68,186 @@ fn a_program_of_many_files_is_compiled_with_those_that_are_no_programs() {
         assert_eq!(place.output(&step), (Some(0), String::new()));
     }
 }
+
+#[test]
+fn the_ending_of_the_entrypoint_says_its_language() {
+    let text = "language = 'nodejs'\nentrypoint = 'main.py'";
+    assert_eq!(Place::with(&[(".replit", text), ("main.py", "")]).run(), "python3 -u main.py");
+    let text = "language = 'nodejs'\nentrypoint = 'serve'";
+    assert_eq!(Place::with(&[(".replit", text), ("serve", "")]).run(), "node serve");
+}
+
+#[test]
+fn what_is_wrong_and_does_not_decide_the_run_counts_as_not_said() {
+    for wrong in [
+        "hidden = '.config'",
+        "onBoot = false",
+        "modules = 1",
+        "languageServer = 'x'",
+        "packager = 'upm'",
+        "unitTest = []",
+        "[languages]\npython = 1",
+        "[[ports]]\nlocalPort = '8080'",
+        "[[ports]]\nlocalPort = 80800",
+        "[[hints]]\nregex = 'x'",
+        "[languages.python.languageServer]\nstart = 1",
+    ] {
+        let text = format!("run = 'echo ok'\n{wrong}\n");
+        assert_eq!(Place::with(&[(".replit", &text)]).run(), "sh -c echo ok", "{wrong}");
+    }
+    let text = "hidden = ['a', 1]\n[packager]\nlanguage = 3\nignoredPaths = ['x']\nenv = { A = [] }\n\
+                [packager.features]\nguessImports = true\npackageSearch = 'x'\n\
+                [[ports]]\nlocalPort = 80800\n[[ports]]\nlocalPort = 80\n\
+                [[hints]]\nregex = 'x'\n[[hints]]\nregex = 'y'\nmessage = 'z'\n";
+    let read = DotReplit::parse(text).unwrap();
+    let Some([port]) = read.ports.get(..) else { panic!("{:?}", read.ports) };
+    assert_eq!((&read.hidden[..], port.local_port, &*read.hints[0].regex), (&["a".to_owned()][..], 80, "y"));
+    assert_eq!((&*read.packager.language, &read.packager.ignored_paths[..]), ("", &["x".to_owned()][..]));
+    assert!(read.packager.features.guess_imports && read.packager.env.is_empty());
+}
+
+#[test]
+fn the_main_file_of_a_part_is_found_as_run_finds_it() {
+    let language = |name: &str| Language::find(name).unwrap();
+    let main = |place: &Place, name: &str, file: Option<&str>| {
+        let found = place.project().main_file(language(name), file).map_err(|error| error.to_string());
+        found.map(|file| file.strip_prefix(place.root()).unwrap().to_str().unwrap().to_owned())
+    };
+    let manifest = r#"{"scripts": {"start": "x"}, "main": "lib/a"}"#;
+    let mut place = Place::with(&[
+        ("package.json", manifest),
+        ("lib/a.js", ""),
+        ("x/app.py", ""),
+        ("main.py", ""),
+        (".replit", "entrypoint = 'x/app.py'"),
+    ]);
+    place.cwd = Some(place.root().join("lib"));
+    assert_eq!(main(&place, "nodejs", None), Ok("lib/a.js".to_owned()));
+    assert_eq!(main(&place, "python", None), Ok("x/app.py".to_owned()));
+    assert_eq!(main(&place, "python", Some("main.py")), Ok("main.py".to_owned()));
+    assert_eq!(main(&place, "python", Some("lib/a.js")), Err("lib/a.js is not in Python".to_owned()));
+    assert!(main(&place, "python", Some("../x.py")).unwrap_err().contains("leads out of the workspace"));
+    let error = main(&Place::with(&[]), "python", None).unwrap_err();
+    assert!(error.starts_with("no program to run: there is no main.py: "), "{error}");
+    let error = main(&Place::with(&[(".replit", "entrypoint = 'gone.py'")]), "python", None).unwrap_err();
+    assert!(error.contains("an entrypoint that cannot be run: open gone.py"), "{error}");
+}
+
+/// A file with these tasks, and a button.
+fn workflows(tasks: &str) -> Place {
+    Place::with(&[(
+        ".replit",
+        &format!("run = 'no'\ncompile = 'no'\n[workflows]\nrunButton = 'Project'\n{tasks}"),
+    )])
+}
+
+fn workflow(name: &str, mode: &str, tasks: &[(&str, &str)]) -> String {
+    let mut text = format!("[[workflows.workflow]]\nname = '{name}'\nauthor = 'agent'\nmode = '{mode}'\n");
+    for (task, args) in tasks {
+        text += &format!(
+            "[[workflows.workflow.tasks]]\ntask = '{task}'\nargs = '''{args}'''\nwaitForPort = 5000\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn the_workflow_of_the_button_is_what_runs() {
+    let only = workflow("Project", "parallel", &[("workflow.run", "Start")])
+        + &workflow("Start", "", &[("shell.exec", "source x && y")]);
+    let plan = workflows(&only).plan(None).unwrap();
+    assert_eq!((line(&plan.run), plan.compile), ("/bin/bash -c source x && y".to_owned(), None));
+    // One that no button has is none.
+    let idle = Place::with(&[(".replit", &only)]);
+    assert!(
+        idle.error(None).contains("or runButton = \"Project\" into its [workflows]"),
+        "{}",
+        idle.error(None)
+    );
+    let place = Place::with(&[(".replit", &format!("run = 'mine'\n{only}"))]);
+    assert_eq!(place.run(), "sh -c mine");
+    for (tasks, code, output) in [
+        (
+            workflow(
+                "Project",
+                "sequential",
+                &[("shell.exec", "echo a; cd /"), ("shell.exec", "echo it\\'s; pwd")],
+            ),
+            0,
+            "a\nit's\nROOT\n",
+        ),
+        (workflow("Project", "", &[("shell.exec", "exit 3"), ("shell.exec", "echo never")]), 3, ""),
+        (
+            workflow("Project", "", &[("packager.installForAll", ""), ("shell.exec", "echo b")]),
+            0,
+            "Packages are not installed by a workflow here: the task packager.installForAll is left out.\nb\n",
+        ),
+        // Each waits for what the other does.
+        (
+            workflow("Project", "", &[("shell.exec", "mkfifo p q"), ("workflow.run", "Both")])
+                + &workflow(
+                    "Both",
+                    "parallel",
+                    &[("shell.exec", "echo x > p; cat q"), ("workflow.run", "Other"), ("shell.exec", "true")],
+                )
+                + &workflow(
+                    "Other",
+                    "",
+                    &[("shell.exec", "x=$(cat p); echo $x > q"), ("shell.exec", "exit 4")],
+                ),
+            4,
+            "x\n",
+        ),
+        (
+            workflow(
+                "Project",
+                "",
+                &[
+                    ("workflow.run", "Both"),
+                    (
+                        "shell.exec",
+                        "read line; echo then $line; [ -e /dev/fd/3 ] || [ -e /dev/fd/4 ] || echo closed",
+                    ),
+                ],
+            ) + &workflow("Both", "parallel", &[("shell.exec", "true"), ("workflow.run", "Inner")])
+                + &workflow(
+                    "Inner",
+                    "parallel",
+                    &[
+                        ("shell.exec", "true"),
+                        ("shell.exec", "[ -e /dev/fd/3 ] || [ -e /dev/fd/4 ] || echo closed"),
+                    ],
+                ),
+            0,
+            "closed\nthen typed\nclosed\n",
+        ),
+    ] {
+        let place = workflows(&tasks);
+        let output = output.replace("ROOT", place.root().to_str().unwrap());
+        assert_eq!(place.output(&place.plan(None).unwrap().run), (Some(code), output), "{tasks}");
+    }
+}
+
+#[test]
+fn workflows_that_cannot_run_are_told_and_all_are_bounded() {
+    let chain: String = (0..=limits::WORKFLOW_DEPTH)
+        .map(|n| workflow(&n.to_string(), "", &[("workflow.run", &(n + 1).to_string())]))
+        .collect();
+    let many = vec![("shell.exec", "x"); limits::WORKFLOW_TASKS + 1];
+    for (tasks, expected) in [
+        (
+            workflow("Other", "", &[]),
+            ".replit: the workflow Project: there is none of that name, only: Other",
+        ),
+        (workflow("Project", "at once", &[]), "its mode is sequential or parallel, not at once"),
+        (workflow("Project", "", &[("deploy", "x")]), "packager.installForAll, not deploy"),
+        (workflow("Project", "", &[("workflow.run", "Project")]), "it runs itself"),
+        (workflow("Project", "", &[("workflow.run", "0")]) + &chain, "run each other 8 deep at most"),
+        (workflow("Project", "", &many), "more than the 64 tasks"),
+    ] {
+        let error = workflows(&tasks).error(None);
+        assert!(error.starts_with(".replit: the workflow ") && error.contains(expected), "{error}");
+    }
+    // What does nothing leaves it to `run`.
+    assert_eq!(workflows(&workflow("Project", "", &[])).run(), "sh -c no");
+}
