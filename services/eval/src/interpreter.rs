@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::Event;
-use crate::languages::Evaluated;
+use crate::languages::{Chosen, Evaluated};
 use crate::lines::{Line, Lines, Said, understand};
 
 /// Where the published drivers find the line from the agent, and the one to it.
@@ -33,6 +33,8 @@ pub struct Interpreter {
     pub process: Process,
     /// It has said so.
     pub ready: bool,
+    /// The number of what it was given last.
+    pub asked: u64,
     orders: mpsc::Sender<Bytes>,
     _heard: oneshot::Sender<()>,
 }
@@ -43,8 +45,8 @@ pub enum Report {
     Ready,
     /// Printed; the task is at most two of these ahead.
     Printed(String, OwnedSemaphorePermit),
-    /// What came of the evaluation. All that was printed before has been told.
-    Outcome(std::result::Result<String, String>),
+    /// What came of the evaluation of this number, or of the last. All that was printed before has been told.
+    Outcome(Option<u64>, std::result::Result<String, String>),
     /// Nothing more can be expected of it, and why.
     Lost(String),
     /// It was not ready in time, if it is not by now.
@@ -55,13 +57,14 @@ pub enum Report {
 
 impl Interpreter {
     /// Starts one.
-    pub fn start(ch: &Channel<Event>, language: Evaluated, life: u64) -> Result<Self> {
+    pub fn start(ch: &Channel<Event>, chosen: &Chosen, life: u64) -> Result<Self> {
+        let language = chosen.language;
         let no_pipe = |error| Error::new(format!("eval: cannot open its pipes: {error}"));
         let (to, its_from) = pipe::pipe().map_err(no_pipe)?;
         let (its_to, from) = pipe::pipe().map_err(no_pipe)?;
         let args = language.args().map(Into::into).collect();
         let io = Io::Pipes { split_stderr: false };
-        let mut spec = ch.engine().spec(args, Vec::new(), io, Keep::Tail);
+        let mut spec = ch.engine().spec(args, chosen.env.clone(), io, Keep::Tail);
         spec.fds = vec![
             (its_from.into_blocking_fd().map_err(no_pipe)?, FROM_AGENT),
             (its_to.into_blocking_fd().map_err(no_pipe)?, TO_AGENT),
@@ -87,12 +90,14 @@ impl Interpreter {
                 _ = listen(lines, output, listened) => {}
             }
         });
-        Ok(Interpreter { life, language, process, ready: false, orders, _heard: heard })
+        Ok(Interpreter { life, language, process, ready: false, asked: 0, orders, _heard: heard })
     }
 
     /// Hands it a source to evaluate. False if it has not even taken the one before the last.
-    pub fn evaluate(&self, source: &str) -> bool {
-        let mut line = serde_json::json!({ "command": "eval", "data": source }).to_string();
+    pub fn evaluate(&mut self, source: &str) -> bool {
+        self.asked += 1;
+        let order = serde_json::json!({ "command": "eval", "id": self.asked, "data": source });
+        let mut line = order.to_string();
         line.push('\n');
         self.orders.try_send(line.into()).is_ok()
     }
@@ -168,19 +173,19 @@ enum Heeded {
 
 /// Acts on a line.
 async fn heed(line: Line, output: &mut Output) -> Option<Heeded> {
-    let outcome = match line {
+    let (id, outcome) = match line {
         Line::End => return Some(Heeded::End),
-        Line::TooLong => Err(format!(
-            "eval: the answer is longer than {} bytes, and was dropped\n",
-            limits::EVAL_LINE_BYTES
-        )),
+        Line::TooLong => {
+            let most = limits::EVAL_LINE_BYTES;
+            (None, Err(format!("eval: the answer is longer than {most} bytes, and was dropped\n")))
+        }
         Line::Whole(line) => match understand(&line) {
             Ok(Said::Ready) => {
                 output.reports.send(Report::Ready).await?;
                 return Some(Heeded::Well);
             }
             Ok(Said::Unknown) => return Some(Heeded::Well),
-            Ok(Said::Outcome(outcome)) => outcome,
+            Ok(Said::Outcome(id, outcome)) => (id, outcome),
             Err(error) => {
                 let why =
                     format!("it has written something else than messages to descriptor {TO_AGENT}: {error}");
@@ -189,7 +194,7 @@ async fn heed(line: Line, output: &mut Output) -> Option<Heeded> {
         },
     };
     output.catch_up().await?;
-    output.reports.send(Report::Outcome(outcome)).await?;
+    output.reports.send(Report::Outcome(id, outcome)).await?;
     Some(Heeded::Well)
 }
 

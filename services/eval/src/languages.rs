@@ -1,5 +1,7 @@
 //! Which interpreter a workspace gets, and what starts it: the languages of `sdk::project` that have a driver.
 
+use std::ffi::OsString;
+
 use pid1_sdk::engine::Engine;
 use pid1_sdk::project::{Eval, LANGUAGES, Language};
 use pid1_sdk::{Error, Result};
@@ -7,8 +9,33 @@ use pid1_sdk::{Error, Result};
 /// Stands for the driver's text in a command.
 const DRIVER: &str = "{driver}";
 
+/// Stands for the file in what evaluates a workspace's main file.
+const ENTRYPOINT: &str = "{entrypoint}";
+
 /// For workspaces that say nothing.
 const USUAL: &str = "python";
+
+/// What the next interpreter is.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) language: Evaluated,
+    /// Its variables, as those of any program that Run starts.
+    pub(crate) env: Vec<(OsString, OsString)>,
+}
+
+impl Chosen {
+    /// By the workspace. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the settings name a language that cannot be evaluated, or the variables are too much.
+    pub(crate) fn of_workspace(engine: &Engine) -> Result<Chosen> {
+        let language = Evaluated::of_workspace(engine)?;
+        let project = engine.project();
+        // What is wrong with `.replit` is told by whoever runs it.
+        let file = project.dot_replit().unwrap_or_default();
+        Ok(Chosen { env: project.variables(&file, Some(language.language))?, language })
+    }
+}
 
 /// A language, and how it is evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +53,7 @@ impl Evaluated {
     ///
     /// # Errors
     /// If the settings name one that cannot be.
-    pub(crate) fn of_workspace(engine: &Engine) -> Result<Evaluated> {
+    fn of_workspace(engine: &Engine) -> Result<Evaluated> {
         let wanted = engine.settings().language;
         if !wanted.is_empty() {
             return Language::find(&wanted).and_then(Evaluated::of).ok_or_else(|| {
@@ -43,6 +70,19 @@ impl Evaluated {
         let found = own.into_iter().find_map(Evaluated::of);
         let usual = || Language::find(USUAL).and_then(Evaluated::of);
         found.or_else(usual).ok_or_else(|| Error::new("eval: this agent was built without any driver"))
+    }
+
+    /// What evaluates the workspace's main file, or that file. Waits for the disk.
+    ///
+    /// # Errors
+    /// If there is none in the language, or it has a name that no source can hold.
+    pub(crate) fn main(&self, engine: &Engine, file: &str) -> Result<String> {
+        let found = engine.project().main_file(self.language, Some(file));
+        let found = found.map_err(|error| Error::new(format!("eval: {error}")))?;
+        let name = found.to_str().ok_or_else(|| {
+            Error::new(format!("eval: cannot name {} in a source: it is not UTF-8", found.display()))
+        })?;
+        Ok(self.eval.main.replace(ENTRYPOINT, &serde_json::Value::from(name).to_string()))
     }
 
     /// What to run.

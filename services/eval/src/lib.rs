@@ -27,7 +27,7 @@ use pid1_sdk::process::{Process, Signal, StdinError, StopCause};
 use pid1_sdk::{Channel, Error, Member, Reply, Result, Service, SessionId, Ticket, limits, unsupported};
 
 use interpreter::{Interpreter, Report};
-use languages::Evaluated;
+use languages::Chosen;
 
 /// The key that interrupts what runs, on any terminal.
 const INTERRUPT: char = '\u{3}';
@@ -43,7 +43,7 @@ pub struct Eval {
     /// What is evaluated, or will be once the interpreter is ready.
     running: Option<Job>,
     /// Of the present interpreter, or the next.
-    language: Option<Evaluated>,
+    chosen: Option<Chosen>,
     interpreter: Option<Interpreter>,
     /// The interpreter before: until it is gone with all that it had started, there is no next one.
     ending: Option<Process>,
@@ -59,8 +59,9 @@ pub struct Eval {
 /// Something to evaluate.
 #[derive(Debug)]
 struct Job {
-    /// None for the workspace's main file.
-    source: Option<String>,
+    source: String,
+    /// It is the workspace's main file.
+    main: bool,
     by: SessionId,
     ticket: Ticket,
     _share: Share,
@@ -83,12 +84,13 @@ impl Service for Eval {
     async fn command(&mut self, ch: &mut Channel<Event>, from: &Member, body: Body) -> Result<Reply> {
         match body {
             Body::Eval(source) => {
-                self.choose(ch.engine().clone()).await?;
-                self.ask(ch, from, Some(source))
+                self.choose(ch.engine()).await?;
+                self.ask(ch, from, source, false)
             }
-            Body::RunMain(_) => {
-                self.choose(ch.engine().clone()).await?;
-                self.ask(ch, from, None)
+            Body::RunMain(request) => {
+                self.choose(ch.engine()).await?;
+                let source = self.main(ch.engine(), request.file_path).await?;
+                self.ask(ch, from, source, true)
             }
             Body::Input(text) => {
                 self.input(text)?;
@@ -136,7 +138,9 @@ impl Service for Eval {
                 self.start = None;
                 self.hand_over(ch);
             }
-            Report::Outcome(outcome) if interpreter.ready && self.running.is_some() => {
+            // The answer of another has come too late, or is a forged one's.
+            Report::Outcome(Some(id), _) if id != interpreter.asked => {}
+            Report::Outcome(_, outcome) if interpreter.ready && self.running.is_some() => {
                 self.finish(ch, outcome);
                 self.advance(ch);
             }
@@ -145,7 +149,7 @@ impl Service for Eval {
                 self.lost(ch, &format!("it was not ready within {:?}", limits::EVAL_START));
             }
             // Nobody has asked.
-            Report::Ready | Report::Outcome(_) | Report::Late | Report::Gone => {}
+            Report::Ready | Report::Outcome(..) | Report::Late | Report::Gone => {}
         }
     }
 
@@ -157,22 +161,30 @@ impl Service for Eval {
 }
 
 impl Eval {
-    /// Finds out the language of the next interpreter, if none runs.
-    async fn choose(&mut self, engine: Arc<Engine>) -> Result<()> {
+    /// Finds out what the next interpreter is, if none runs.
+    async fn choose(&mut self, engine: &Arc<Engine>) -> Result<()> {
         if self.interpreter.is_none() {
-            let runtimes = engine.runtimes().clone();
-            let found = runtimes.file_work(move || Evaluated::of_workspace(&engine)).await;
-            self.language = Some(found.ok_or_else(|| Error::new("eval: the agent is ending"))??);
+            self.chosen = Some(look(engine, Chosen::of_workspace).await?);
         }
         Ok(())
     }
 
+    /// What evaluates the workspace's main file, or the one that is named.
+    async fn main(&self, engine: &Arc<Engine>, file: String) -> Result<String> {
+        let language = self.chosen()?.language;
+        look(engine, move |engine| language.main(engine, &file)).await
+    }
+
+    fn chosen(&self) -> Result<&Chosen> {
+        self.chosen.as_ref().ok_or_else(|| Error::new("eval: no language is known"))
+    }
+
     /// Takes something to evaluate.
-    fn ask(&mut self, ch: &mut Channel<Event>, from: &Member, source: Option<String>) -> Result<Reply> {
+    fn ask(&mut self, ch: &mut Channel<Event>, from: &Member, source: String, main: bool) -> Result<Reply> {
         if self.waiting.len() >= limits::EVAL_QUEUE {
             return Err(Error::new(format!("eval: {} evaluations are waiting already", limits::EVAL_QUEUE)));
         }
-        let size_bytes = source.as_ref().map_or(0, String::len);
+        let size_bytes = source.len();
         if size_bytes + self.waiting_bytes > limits::EVAL_QUEUE_BYTES {
             return Err(Error::new(format!(
                 "eval: {size_bytes} bytes of source are too much, with {} bytes waiting",
@@ -181,7 +193,7 @@ impl Eval {
         }
         self.waiting_bytes += size_bytes;
         let (ticket, share) = (ch.ticket(), ch.share());
-        self.waiting.push_back(Job { source, by: from.session(), ticket, _share: share });
+        self.waiting.push_back(Job { source, main, by: from.session(), ticket, _share: share });
         self.advance(ch);
         Ok(Reply::Later)
     }
@@ -190,7 +202,7 @@ impl Eval {
     fn advance(&mut self, ch: &mut Channel<Event>) {
         while self.running.is_none() && self.ending.is_none() {
             let Some(job) = self.waiting.pop_front() else { return };
-            self.waiting_bytes -= job.size_bytes();
+            self.waiting_bytes -= job.source.len();
             self.running = Some(job);
             ch.broadcast(Body::State(State::Running.into()));
             if let Err(error) = self.ensure_started(ch) {
@@ -204,8 +216,7 @@ impl Eval {
     fn ensure_started(&mut self, ch: &mut Channel<Event>) -> Result<()> {
         if self.interpreter.is_none() {
             let life = self.lives + 1;
-            let language = self.language.ok_or_else(|| Error::new("eval: no language is known"))?;
-            self.interpreter = Some(Interpreter::start(ch, language, life)?);
+            self.interpreter = Some(Interpreter::start(ch, self.chosen()?, life)?);
             self.lives = life;
             self.start = Some(ch.after(limits::EVAL_START, Event { life, report: Report::Late }));
         }
@@ -214,12 +225,11 @@ impl Eval {
 
     /// Gives the interpreter, if it is ready, what is to be evaluated.
     fn hand_over(&mut self, ch: &mut Channel<Event>) {
-        let (Some(interpreter), Some(job)) = (&self.interpreter, &self.running) else { return };
+        let (Some(interpreter), Some(job)) = (&mut self.interpreter, &self.running) else { return };
         if !interpreter.ready {
             return;
         }
-        let source = job.source.as_deref().unwrap_or(interpreter.language.eval.main);
-        if !interpreter.evaluate(source) {
+        if !interpreter.evaluate(&job.source) {
             self.lost(ch, "it takes no more sources");
         }
     }
@@ -323,11 +333,17 @@ impl Eval {
     }
 }
 
-impl Job {
-    fn size_bytes(&self) -> usize {
-        self.source.as_ref().map_or(0, String::len)
-    }
+/// What `ask` finds out, on a thread for files.
+async fn look<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    ask: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let own = engine.clone();
+    let looked = engine.runtimes().file_work(move || ask(&own)).await;
+    looked.ok_or_else(|| Error::new("eval: the agent is ending"))?
+}
 
+impl Job {
     /// Tells whoever has asked what came of it; without a `ref`, too, as clients of this service have always sent it.
     fn answer(self, ch: &Channel<Event>, outcome: Result<String, String>) {
         let most_bytes = ch.engine().max_message_bytes().saturating_sub(ENVELOPE_BYTES);
@@ -336,7 +352,7 @@ impl Job {
                 "eval: what came of it has {} bytes, and a message has room for {most_bytes}",
                 text.len()
             )),
-            Ok(_) if self.source.is_none() => Body::Ok(Done {}),
+            Ok(_) if self.main => Body::Ok(Done {}),
             Ok(value) => Body::Result(value),
             Err(text) => Body::Error(printable_lines(&text)),
         };

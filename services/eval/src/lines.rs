@@ -72,8 +72,8 @@ impl Lines {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
     Ready,
-    /// What came of the evaluation: its value, or what went wrong.
-    Outcome(Result<String, String>),
+    /// What came of the evaluation: which one, if that is said, and its value or what went wrong.
+    Outcome(Option<u64>, Result<String, String>),
     /// Something that this agent does not know.
     Unknown,
 }
@@ -87,6 +87,8 @@ pub fn understand(line: &[u8]) -> Result<Said, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct Outcome {
         #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
         data: Option<Text>,
         #[serde(default)]
         error: Option<Text>,
@@ -95,11 +97,12 @@ pub fn understand(line: &[u8]) -> Result<Said, serde_json::Error> {
     Ok(match command.0.as_str() {
         "ready" => Said::Ready,
         "result" => {
-            let Outcome { data, error } = serde_json::from_slice(line)?;
-            match error {
-                Some(Text(error)) if !error.is_empty() => Said::Outcome(Err(error)),
-                _ => Said::Outcome(Ok(data.map(|Text(data)| data).unwrap_or_default())),
-            }
+            let Outcome { id, data, error } = serde_json::from_slice(line)?;
+            let outcome = match error {
+                Some(Text(error)) if !error.is_empty() => Err(error),
+                _ => Ok(data.map(|Text(data)| data).unwrap_or_default()),
+            };
+            Said::Outcome(id, outcome)
         }
         _ => Said::Unknown,
     })
@@ -134,11 +137,12 @@ mod tests {
     fn lines_are_understood_as_far_as_they_mean_anything() {
         let said = |line: &str| understand(line.as_bytes()).map_err(|error| error.to_string());
         assert_eq!(said(r#"{"command":"ready"}"#), Ok(Said::Ready));
-        let value = |text: &str| Ok(Said::Outcome(Ok(text.to_owned())));
+        let value = |text: &str| Ok(Said::Outcome(None, Ok(text.to_owned())));
         assert_eq!(said(r#"{"command":"result","data":"\u00e9\n\u0000","error":""}"#), value("é\n\0"));
         assert_eq!(said(r#"{"command":"result"}"#), value(""));
         assert_eq!(said(r#"{"command":"result","data":null,"error":null,"more":1}"#), value(""));
-        let failed = Ok(Said::Outcome(Err("no".into())));
+        assert_eq!(said(r#"{"command":"result","id":7}"#), Ok(Said::Outcome(Some(7), Ok(String::new()))));
+        let failed = Ok(Said::Outcome(None, Err("no".into())));
         assert_eq!(said(r#"{"command":"result","data":"x","error":"no"}"#), failed);
         assert_eq!(said(r#"{"command":"stack","data":{"depth":1}}"#), Ok(Said::Unknown));
         for bad in ["", "\n", "ready", "{}", "[]", r#"{"command":1}"#, r#"{"command":"result","data":1}"#] {
@@ -149,9 +153,9 @@ mod tests {
     #[test]
     fn what_is_no_text_is_replaced() {
         let said = understand(br#"{"command":"result","data":"a\ud83d\ude00b\ud800c"}"#).unwrap();
-        let Said::Outcome(Ok(text)) = said else { panic!("{said:?}") };
+        let Said::Outcome(None, Ok(text)) = said else { panic!("{said:?}") };
         assert!(text.starts_with("a😀b\u{fffd}") && text.ends_with('c'), "{text:?}");
         let said = understand(b"{\"command\":\"result\",\"data\":\"a\xffb\"}").unwrap();
-        assert_eq!(said, Said::Outcome(Ok("a\u{fffd}b".into())));
+        assert_eq!(said, Said::Outcome(None, Ok("a\u{fffd}b".into())));
     }
 }

@@ -1,6 +1,8 @@
 // One interpreter that keeps its state: evaluated, interrupted, shared, ended and begun anew by the published client.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { Agent, Crosis, State, alive, eventually } from "./support.mjs";
@@ -50,6 +52,17 @@ test("input is read, ^C interrupts and keeps the state, clear does not", async (
   await evaler.heard.until(() => evaler.heard.items.at(-1).state === State.Stopped, "it is stopped");
   assert.ok(!alive(pid));
   assert.match((await evaler.request({ eval: "name" })).error, /NameError/);
+  await evaler.close();
+});
+
+test("runMain evaluates the file that Run would take, with the variables of .replit", async () => {
+  writeFileSync(join(agent.root, "app.py"), "import os\nhere = os.environ['FOO']\n");
+  writeFileSync(join(agent.root, "main.js"), "export const here = 'module';\n");
+  writeFileSync(join(agent.root, ".replit"), 'entrypoint = "app.py"\n[env]\nFOO = "bar"\n');
+  const evaler = await crosis.channel("eval");
+  assert.equal((await evaler.request({ runMain: {} })).body, "ok");
+  assert.equal((await evaler.request({ eval: "here" })).result, "'bar'");
+  assert.match((await evaler.request({ runMain: { filePath: "main.js" } })).error, /^eval: main\.js is not in Python/);
   await evaler.close();
 });
 

@@ -1,5 +1,7 @@
 //! What JavaScript's driver promises.
 
+use pid1_sdk::api::RunMain;
+
 use super::*;
 
 #[tokio::test]
@@ -83,4 +85,47 @@ async fn what_it_starts_inherits_no_line_to_the_agent_and_input_is_read() {
     member.until_output("name? ").await;
     member.send(input("Ada\n")).await;
     assert_eq!(member.until(|body| matches!(body, Body::Result(_))).await, result("'Ada'"));
+}
+
+#[tokio::test]
+async fn the_main_file_runs_as_a_program_and_modules_leave_what_they_export() {
+    let (channel, mut member) = in_language("nodejs").await;
+    let write = |path: &str, text: &str| {
+        let path = channel.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let main = |file: &str| Body::RunMain(RunMain { file_path: file.into(), ..RunMain::default() });
+    write("package.json", r#"{"main": "src/server"}"#);
+    write("src/other.js", "module.exports = 6");
+    write("src/server.js", "const other = require('./other'); const mine = require.main === module;");
+    assert!(matches!(member.ask(main("")).await, Body::Ok(_)));
+    assert_eq!(member.ask(eval("[other, mine]")).await, result("[ 6, true ]"));
+    for (number, name) in ["a.mjs", "b.js"].into_iter().enumerate() {
+        write("m.mjs", "export const six = 6;");
+        write(
+            name,
+            &format!("import {{ six }} from './m.mjs'; export const seven = await (six + {number});"),
+        );
+        assert!(matches!(member.ask(main(name)).await, Body::Ok(_)), "{name}");
+        assert_eq!(member.ask(eval("seven")).await, result(&(6 + number).to_string()));
+    }
+    write("bad.js", "const = 1");
+    let Body::Error(text) = member.ask(main("bad.js")).await else { panic!("it was run") };
+    assert!(text.contains("bad.js:1") || text.contains("SyntaxError"), "{text}");
+    let Body::Error(text) = member.ask(main("x.py")).await else { panic!("it was run") };
+    assert_eq!(text, "eval: open x.py: no such file or directory");
+}
+
+#[tokio::test]
+async fn the_driver_needs_nothing_that_is_taken_away() {
+    let (_channel, mut member) = in_language("nodejs").await;
+    for taken in ["Promise", "JSON", "Buffer", "Atomics", "process", "Symbol", "Object", "JSON.stringify"] {
+        // Some are not there any more then.
+        member.ask(eval(&format!("{taken} = null; 1"))).await;
+        assert_eq!(member.ask(eval("await 7")).await, result("7"), "{taken}");
+        let text = error_of(&mut member, "throw 8").await;
+        assert_eq!(text, "Uncaught 8\n", "{taken}");
+        assert_eq!(member.ask(CLEAR).await, Body::Ok(Default::default()));
+    }
 }

@@ -1,5 +1,7 @@
 //! What Python's driver promises.
 
+use pid1_sdk::api::RunMain;
+
 use super::*;
 
 #[tokio::test]
@@ -124,7 +126,7 @@ async fn the_workspace_does_not_stand_in_for_the_library() {
     std::fs::write(channel.root().join("mine.py"), "value = 7").unwrap();
     assert_eq!(member.ask(eval("import mine; mine.value")).await, result("7"));
     let Body::Error(text) = member.ask(Body::RunMain(Default::default())).await else { panic!() };
-    assert!(text.contains("FileNotFoundError") && text.contains("main.py"), "{text}");
+    assert!(text.starts_with("eval: no program to run: there is no main.py: "), "{text}");
     std::fs::write(
         channel.root().join("main.py"),
         "import mine\nhere = mine.value if __name__ == '__main__' else 0\n",
@@ -132,4 +134,40 @@ async fn the_workspace_does_not_stand_in_for_the_library() {
     .unwrap();
     assert!(matches!(member.ask(Body::RunMain(Default::default())).await, Body::Ok(_)));
     assert_eq!(member.ask(eval("here")).await, result("7"));
+}
+
+/// Wherever programs start, and as a script that is started: with its folder, its variables and its programs.
+#[tokio::test]
+async fn the_main_file_is_the_one_that_run_finds() {
+    let channel = channel();
+    let root = channel.root().to_owned();
+    for folder in ["x\" y", "elsewhere", ".venv/bin"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("x\" y/beside.py"), "value = 7").unwrap();
+    std::fs::write(
+        root.join("x\" y/app.py"),
+        "import beside, os\nhere = beside.value, os.environ['FOO'], __name__\n",
+    )
+    .unwrap();
+    std::fs::write(root.join("other.py"), "here = 'other'").unwrap();
+    std::fs::write(root.join(".replit"), "entrypoint = 'x\" y/app.py'\n[env]\nFOO = 'bar'\n").unwrap();
+    let settings = Settings { cwd: Some(root.join("elsewhere")), ..Settings::default() };
+    channel.engine().set_settings(settings);
+    let mut member = channel.join(Role::Editor).await;
+    let main = |file: &str| Body::RunMain(RunMain { file_path: file.into(), ..RunMain::default() });
+    assert!(matches!(member.ask(main("")).await, Body::Ok(_)));
+    assert_eq!(member.ask(eval("here")).await, result("(7, 'bar', '__main__')"));
+    let path = format!("'{}", root.join(".venv/bin:").display());
+    let Body::Result(found) = member.ask(eval("os.environ['PATH']")).await else { panic!() };
+    assert!(found.starts_with(&path), "{found}");
+    assert!(matches!(member.ask(main("other.py")).await, Body::Ok(_)));
+    assert_eq!(member.ask(eval("here")).await, result("'other'"));
+    std::fs::write(root.join("x.js"), "").unwrap();
+    for (file, said) in [
+        ("x.js", "eval: x.js is not in Python"),
+        ("gone.py", "eval: open gone.py: no such file or directory"),
+    ] {
+        assert_eq!(member.ask(main(file)).await, Body::Error(said.into()));
+    }
 }

@@ -79,6 +79,21 @@ async fn what_the_agent_does_not_know_is_ignored_and_answers_that_nobody_asked_f
     }
 }
 
+#[tokio::test]
+async fn a_forged_answer_takes_the_place_of_one_and_not_of_those_after_it() {
+    let (_channel, mut member) = in_language("python").await;
+    for forged in ["{}", "{'id': 1}"] {
+        let source = format!(
+            "import os, json\nos.write(201, (json.dumps({{'command': 'result', 'data': 'forged'}} | {forged}) + '\\n').encode())\n'A'"
+        );
+        member.send(eval(&source)).await;
+        assert!(matches!(member.until(|body| matches!(body, Body::Result(_))).await, Body::Result(_)));
+        for n in 0..3 {
+            assert_eq!(member.ask(eval(&n.to_string())).await, result(&n.to_string()), "{forged}");
+        }
+    }
+}
+
 /// Neither makes the agent hold much, or the channel stand still.
 #[tokio::test]
 async fn floods_and_silence_on_the_line_hold_nobody_up() {

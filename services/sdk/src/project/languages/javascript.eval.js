@@ -3,10 +3,16 @@
 // level; it is reached by the inspector.
 (() => {
   "use strict";
+  // As they are now: what is evaluated may put something else in their place.
+  const { Atomics, BigInt, Buffer, Int32Array, Number, Object, Promise, SharedArrayBuffer, process } = globalThis;
+  const { parse, stringify } = JSON;
   const fs = require("fs");
   const inspector = require("inspector");
+  const Module = require("module");
   const net = require("net");
+  const path = require("path");
   const { Writable } = require("stream");
+  const url = require("url");
   const util = require("util");
   const vm = require("vm");
 
@@ -34,7 +40,7 @@
       }
     }
   };
-  const say = (message) => write(answers, Buffer.from(`${JSON.stringify(message)}\n`));
+  const say = (message) => write(answers, Buffer.from(`${stringify(message)}\n`));
 
   // Node's own would wait for ever for the end of a write that SIGINT has interrupted, and print nothing more.
   class Output extends Writable {
@@ -57,12 +63,43 @@
 
   const session = new inspector.Session();
   session.connect();
+  // Evaluates a file as the program: its variables are there afterwards. A module of the new kind keeps its own, so what it
+  // exports is.
+  const main = async (file) => {
+    const source = fs.readFileSync(file, "utf8");
+    process.argv[1] = file;
+    let script;
+    if (!file.endsWith(".mjs")) {
+      try {
+        script = new vm.Script(source, { filename: file, importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER });
+      } catch (error) {
+        // With import, export or await in it, it is one of those; what else is wrong is told by import, too.
+        if (!(error instanceof SyntaxError)) throw error;
+      }
+    }
+    if (script) {
+      const own = new Module(file);
+      own.filename = file;
+      own.paths = Module._nodeModulePaths(path.dirname(file));
+      const require = Module.createRequire(file);
+      require.main = own;
+      Object.assign(globalThis, { module: own, exports: own.exports, require, __filename: file, __dirname: path.dirname(file) });
+      script.runInThisContext();
+    } else {
+      count += 1;
+      const exported = await import(`${url.pathToFileURL(file)}?${count}`);
+      for (const [name, value] of Object.entries(exported)) {
+        Object.defineProperty(globalThis, name, { configurable: true, enumerable: true, writable: true, value });
+      }
+    }
+  };
   // What the inspector's commands call and hand values to.
-  const hands = Object.freeze({ step: () => step(), take: (value) => (taken = value) });
-  Object.defineProperty(globalThis, Symbol.for("pid1.eval"), { value: hands });
-  const run = new vm.Script('globalThis[Symbol.for("pid1.eval")].step()', { filename: "[eval]" });
+  const hands = Object.freeze({ main, step: () => step(), take: (value) => (taken = value) });
+  Object.defineProperty(globalThis, "pid1.eval", { value: hands });
+  const run = new vm.Script('globalThis["pid1.eval"].step()', { filename: "[eval]" });
   let step;
   let taken;
+  let count = 0;
   let interrupt = () => {};
 
   const valueOf = (remote) => {
@@ -72,7 +109,7 @@
       return text.endsWith("n") ? BigInt(text.slice(0, -1)) : Number(text);
     }
     session.post("Runtime.callFunctionOn", {
-      functionDeclaration: '(value) => void globalThis[Symbol.for("pid1.eval")].take(value)',
+      functionDeclaration: '(value) => void globalThis["pid1.eval"].take(value)',
       objectId: remote.objectId,
       arguments: [{ objectId: remote.objectId }],
     });
@@ -121,7 +158,6 @@
       }
     });
 
-  let count = 0;
   const waiting = [];
   let busy = false;
   const next = async () => {
@@ -129,10 +165,11 @@
     busy = true;
     while (waiting.length > 0) {
       count += 1;
-      const { data, error } = await evaluate(waiting.shift(), `<eval-${count}>`);
+      const order = waiting.shift();
+      const { data, error } = await evaluate(order.data, `<eval-${count}>`);
       interrupt = () => {};
       session.post("Runtime.releaseObjectGroup", { objectGroup: "eval" });
-      say({ command: "result", data, error });
+      say({ command: "result", id: order.id, data, error });
     }
     busy = false;
   };
@@ -147,9 +184,9 @@
   const socket = new net.Socket({ fd: orders, readable: true, writable: false });
   socket.on("data", (bytes) => {
     for (let end; (end = bytes.indexOf(10)) >= 0; bytes = bytes.subarray(end + 1)) {
-      const order = JSON.parse(Buffer.concat([...pieces, bytes.subarray(0, end)]));
+      const order = parse(Buffer.concat([...pieces, bytes.subarray(0, end)]));
       pieces = [];
-      if (order.command === "eval") waiting.push(order.data);
+      if (order.command === "eval") waiting.push(order);
     }
     if (bytes.length > 0) pieces.push(bytes);
     next();

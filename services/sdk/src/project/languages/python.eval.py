@@ -112,7 +112,7 @@ def serve():
             data, error = evaluate(order["data"], count, namespace.__dict__)
         except KeyboardInterrupt:  # in the moment between the end and the answer
             data, error = "", "KeyboardInterrupt\n"
-        say("result", data=data, error=error)
+        say("result", id=order.get("id"), data=data, error=error)
 
 
 flags = 0
