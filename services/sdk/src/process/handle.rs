@@ -37,6 +37,7 @@ pub(super) struct Inner {
     pub(super) args: Vec<OsString>,
     pub(super) label: Option<String>,
     pub(super) term_first: bool,
+    pub(super) stop_descendants: bool,
     pub(super) started: SystemTime,
     pub(super) terminal: Option<Terminal>,
     /// Its logs have no file.
@@ -186,7 +187,7 @@ impl Process {
 
     /// Begins to stop it and its family: the polite signal, the table's grace, SIGKILL; returns at once.
     ///
-    /// On a terminal the family is the session, else the group and all descendants. If the program has exited by itself,
+    /// On a terminal the family is the session, and with `stop_descendants` all descendants; else the group and all descendants. If the program has exited by itself,
     /// what it left behind is stopped. A second call changes nothing. Its output ends when the family is gone.
     pub fn stop(&self, cause: StopCause) {
         self.begin_stop(cause, false);
@@ -212,10 +213,10 @@ impl Process {
         match self.kinship() {
             // Cheap, and asked after every run. A number that another group has got meanwhile costs a useless `stop`.
             Kinship::Group => killpg(Pid::from_raw(self.pid()), None).is_ok(),
-            Kinship::Session => {
+            kinship => {
                 let Some(table) = self.inner.table.upgrade() else { return false };
                 let Some(snapshot) = table.scans.fresh().await else { return false };
-                !snapshot.family(self.inner.leader, Kinship::Session, &mut HashSet::new()).is_empty()
+                !snapshot.family(self.inner.leader, kinship, &mut HashSet::new()).is_empty()
             }
         }
     }
@@ -239,7 +240,11 @@ impl Process {
     }
 
     pub(super) fn kinship(&self) -> Kinship {
-        if self.terminal() { Kinship::Session } else { Kinship::Group }
+        match (self.terminal(), self.inner.stop_descendants) {
+            (true, false) => Kinship::Session,
+            (true, true) => Kinship::Tree,
+            (false, _) => Kinship::Group,
+        }
     }
 
     fn open_terminal(&self) -> Result<&Terminal, TerminalError> {

@@ -40,6 +40,8 @@ pub(super) struct Stat {
 pub(super) enum Kinship {
     /// A terminal: its session.
     Session,
+    /// A terminal whose descendants are ended with it, too.
+    Tree,
     /// Pipes: its group, its descendants, and the groups and sessions these began.
     Group,
 }
@@ -158,7 +160,7 @@ impl Snapshot {
         let mut queue: Vec<i32> = Vec::new();
         match kinship {
             Kinship::Session => queue.extend(self.led_by(leader, &self.sessions)),
-            Kinship::Group => {
+            Kinship::Group | Kinship::Tree => {
                 known.insert(leader);
                 for member in known.iter() {
                     if self.is_now(*member) {
@@ -174,7 +176,7 @@ impl Snapshot {
             if i64::from(pid) == i64::from(std::process::id()) || pid == 1 || !found.insert(stat.identity) {
                 continue;
             }
-            if kinship == Kinship::Group {
+            if kinship != Kinship::Session {
                 queue.extend(self.children.get(&pid).into_iter().flatten());
                 queue.extend(self.led_by(stat.identity, &self.groups));
                 queue.extend(self.led_by(stat.identity, &self.sessions));
@@ -328,6 +330,7 @@ mod tests {
         ]);
         assert_eq!(pids(&snapshot, 500, 100, Kinship::Group), [500, 501, 502, 503, 504]);
         assert_eq!(pids(&snapshot, 502, 102, Kinship::Session), [502, 503]);
+        assert_eq!(pids(&snapshot, 500, 100, Kinship::Tree), [500, 501, 502, 503, 504]);
     }
 
     #[test]

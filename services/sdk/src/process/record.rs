@@ -156,6 +156,7 @@ pub async fn end_leftovers(runtimes: &Runtimes, state_dir: &Path, grace: Duratio
 fn start_line(id: ProcessId, leader: Identity, kinship: Kinship) -> String {
     let kind = match kinship {
         Kinship::Session => "session",
+        Kinship::Tree => "tree",
         Kinship::Group => "group",
     };
     format!("start {} {} {kind} {}\n", leader.pid, leader.start, id.0)
@@ -207,6 +208,7 @@ impl Content {
         }
         let kinship = match words.next()? {
             "session" => Kinship::Session,
+            "tree" => Kinship::Tree,
             "group" => Kinship::Group,
             _ => return None,
         };

@@ -33,6 +33,9 @@ pub struct Spec {
     /// On a terminal: that it is asked to end by TERM, as a server in the foreground expects, and its terminal stays as
     /// long as it has time. One that ignores TERM, as shells do, is hung up like any other.
     pub term_first: bool,
+    /// On a terminal: that stopping it reaches what it has started in sessions of its own, as pipes have it. A shell's
+    /// daemons outlive it on purpose.
+    pub stop_descendants: bool,
     /// Who it runs as, if not as the agent; `env` is not changed by that.
     pub account: Option<Account>,
     /// That neither it nor what it starts gains rights by executing a file: setuid bits and the like do nothing.
@@ -52,6 +55,7 @@ impl Spec {
             keep: Keep::Tail,
             label: None,
             term_first: false,
+            stop_descendants: false,
             account: None,
             no_new_privs: false,
         }

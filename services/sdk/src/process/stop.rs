@@ -137,7 +137,9 @@ impl<'a> Family<'a> {
     /// react otherwise.
     pub(super) fn soft_signals(&self) -> &'static [Signal] {
         match self.who {
-            Who::Kin { kinship: Kinship::Session, by_term: false, .. } => &[Signal::SIGHUP, Signal::SIGCONT],
+            Who::Kin { kinship: Kinship::Session | Kinship::Tree, by_term: false, .. } => {
+                &[Signal::SIGHUP, Signal::SIGCONT]
+            }
             Who::Kin { .. } => &[Signal::SIGTERM, Signal::SIGCONT],
             Who::Rest { .. } => &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT],
         }

@@ -135,6 +135,7 @@ impl ProcessTable {
             args: spec.args,
             label: spec.label,
             term_first: spec.term_first,
+            stop_descendants: spec.stop_descendants,
             started: SystemTime::now(),
             terminal: ours.terminal,
             kept_in_memory: spec.keep == Keep::Tail,
