@@ -1,24 +1,31 @@
 //! What the members of a terminal share: whose window size it has, and what a newcomer is shown of its past.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::identity::SessionId;
 use crate::limits;
 use crate::process::WindowSize;
 
 /// The sizes that members want, and who typed last: whoever did wins, so that looking on with a phone does not reflow the
-/// laptop where the work happens.
-#[derive(Debug, Default)]
-pub struct Sizes {
-    wanted: HashMap<SessionId, WindowSize>,
+/// laptop where the work happens. `W` is who has a window: a session, or where it can have several, more than that.
+#[derive(Debug)]
+pub struct Sizes<W = SessionId> {
+    wanted: HashMap<W, WindowSize>,
     /// Everybody who has said a size or typed; whoever typed last stands last, and decides.
-    order: Vec<SessionId>,
+    order: Vec<W>,
     current: Option<WindowSize>,
 }
 
-impl Sizes {
+impl<W> Default for Sizes<W> {
+    fn default() -> Self {
+        Sizes { wanted: HashMap::new(), order: Vec::new(), current: None }
+    }
+}
+
+impl<W: Copy + Eq + Hash> Sizes<W> {
     /// `session` typed: the size to change to, if it is now another.
-    pub fn typed(&mut self, session: SessionId) -> Option<WindowSize> {
+    pub fn typed(&mut self, session: W) -> Option<WindowSize> {
         if self.order.last() != Some(&session) {
             self.order.retain(|other| *other != session);
             self.order.push(session);
@@ -27,7 +34,7 @@ impl Sizes {
     }
 
     /// `session` has a window of this size: the size to change to, if it is now another.
-    pub fn wants(&mut self, session: SessionId, size: WindowSize) -> Option<WindowSize> {
+    pub fn wants(&mut self, session: W, size: WindowSize) -> Option<WindowSize> {
         self.wanted.insert(session, size);
         if !self.order.contains(&session) {
             self.order.insert(0, session);
@@ -36,7 +43,7 @@ impl Sizes {
     }
 
     /// `session` has left: the size to change to, so that whoever is left gets its window back.
-    pub fn forget(&mut self, session: SessionId) -> Option<WindowSize> {
+    pub fn forget(&mut self, session: W) -> Option<WindowSize> {
         self.wanted.remove(&session);
         self.order.retain(|other| *other != session);
         self.decide()
