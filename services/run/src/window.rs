@@ -302,7 +302,7 @@ impl<const KIND: u8> Window<KIND> {
 
     fn start_shell(&mut self, ch: &Channel<Event>) -> Result<()> {
         let engine = ch.engine();
-        let (args, env) = prompt::command(engine.shell()?, engine.workspace().scratch())?;
+        let (args, env) = prompt::command(engine.shell()?, engine.workspace().scratch(), ch.id())?;
         let spec = engine.spec(args, env, Io::Terminal(self.size), Keep::Tail);
         let process = engine.processes().start(spec)?;
         self.shells += 1;

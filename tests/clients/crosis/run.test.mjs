@@ -130,3 +130,10 @@ test("output is a window that only looks on", async () => {
   assert.equal(all(output, "outputBlockStartEvent").length, 1);
   await here.stop();
 });
+
+test("every shell of many that are opened at once has the prompt", async () => {
+  const here = await project(null);
+  const windows = await Promise.all(Array.from({ length: 30 }, (_, at) => here.crosis.channel("shellrun2", { name: `s${at}` })));
+  for (const window of windows) await window.see("\uEEA7");
+  await here.stop();
+});
