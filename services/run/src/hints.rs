@@ -1,112 +1,196 @@
 //! Advice that goes with what a program prints: a pattern that a line of output matches, and a text.
 //!
 //! Looked for in the beginning of the output, while a person reads it, and in its end when the program has failed: not in
-//! a flood.
+//! a flood. The patterns come with whatever repository was opened, so all they can cost is bounded: how many there are, how
+//! large each is, and the time they take. What it deliberately does not do: run where anybody waits; [`crate::follow`] sees to
+//! that.
 
-use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use regex_lite::Regex;
+use pid1_sdk::error::printable;
+use pid1_sdk::limits;
+use regex_lite::{Regex, RegexBuilder};
+use rustix::time::{ClockId, clock_gettime};
 
-/// Lines are looked at in so much of the beginning.
-const BEGINNING_BYTES: usize = 64 << 10;
+/// So much of a pattern is shown when it cannot be used.
+const SHOWN_CHARS: usize = 80;
 
-/// ...and in so much of the end.
-const END_BYTES: usize = 16 << 10;
-
-/// A longer line is cut.
-const LINE_BYTES: usize = 4 << 10;
-
-/// Patterns and texts.
+/// Patterns and texts that have not been given, and how far one run has been looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Rules(Vec<(Regex, String)>);
+pub(crate) struct Hints {
+    rules: Vec<(Regex, String)>,
+    /// What has come of a line that is not at its end.
+    line: Vec<u8>,
+    looked_bytes: usize,
+    spent: Duration,
+}
 
-impl Rules {
-    /// Of pairs of a pattern and a text, in which `$1` stands for what the first group has matched. What is no pattern is left
-    /// out, and named in the second list.
-    pub(crate) fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Rules, Vec<String>) {
+impl Hints {
+    /// Of pairs of a pattern and a text, in which `$1` stands for what the first group has matched. What cannot be used is
+    /// left out, and named in the second list.
+    pub(crate) fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Hints, Vec<String>) {
         let (mut rules, mut wrong) = (Vec::new(), Vec::new());
         for (pattern, text) in pairs {
-            match Regex::new(pattern) {
+            match compile(pattern, text) {
                 Ok(regex) => rules.push((regex, text.to_owned())),
-                Err(error) => {
-                    wrong.push(format!("the pattern {pattern:?} of a hint cannot be used: {error}"))
+                Err(why) => {
+                    let shown: String = pattern.chars().take(SHOWN_CHARS).collect();
+                    wrong.push(format!("the hint for {shown:?} cannot be used: {why}"));
                 }
             }
         }
-        (Rules(rules), wrong)
+        (Hints { rules, ..Hints::default() }, wrong)
     }
-}
 
-/// What has been looked at of one run.
-#[derive(Debug, Default)]
-pub(crate) struct Looked {
-    bytes: usize,
-    line: String,
-    given: HashSet<usize>,
-}
+    /// Whether there is nothing more to look for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
 
-impl Looked {
-    /// The program has printed: what is to be said to that, each advice once in a run.
-    pub(crate) fn at(&mut self, rules: &Rules, text: &str) -> Vec<String> {
-        if rules.0.is_empty() || self.bytes > BEGINNING_BYTES {
-            return Vec::new();
-        }
-        self.bytes += text.len();
+    /// Whether the output that comes next is still its beginning.
+    pub(crate) fn at_beginning(&self) -> bool {
+        !self.is_empty() && self.has_time() && self.looked_bytes < limits::HINT_BEGINNING_BYTES
+    }
+
+    /// The program has printed this: what is to be said to that, each advice once.
+    pub(crate) fn beginning(&mut self, printed: &[u8]) -> Vec<String> {
+        self.looked_bytes += printed.len();
         let mut found = Vec::new();
-        for piece in text.split_inclusive('\n') {
-            if self.line.len() + piece.len() <= LINE_BYTES {
-                self.line += piece;
-            }
-            if piece.ends_with('\n') {
+        for piece in printed.split_inclusive(|byte| *byte == b'\n') {
+            let room = limits::HINT_LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..room.min(piece.len())]);
+            if piece.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
-                self.look(rules, &line, &mut found);
+                self.look(&line, &mut found);
             }
         }
         found
     }
 
-    /// The program has failed, with this at the end of its output.
-    pub(crate) fn at_end(&mut self, rules: &Rules, past: &str) -> Vec<String> {
+    /// The program has failed, with this at the end of its output, or could not be started, for this reason.
+    pub(crate) fn end(&mut self, printed: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
-        let from = past.ceil_char_boundary(past.len().saturating_sub(END_BYTES));
-        for line in past[from..].lines().filter(|line| line.len() <= LINE_BYTES) {
-            self.look(rules, line, &mut found);
+        // What matters most, whatever the beginning has cost.
+        self.spent = Duration::ZERO;
+        let printed = &printed[printed.len().saturating_sub(limits::HINT_END_BYTES)..];
+        for line in printed.split(|byte| *byte == b'\n') {
+            self.look(&line[..line.len().min(limits::HINT_LINE_BYTES)], &mut found);
         }
         found
     }
 
-    fn look(&mut self, rules: &Rules, line: &str, found: &mut Vec<String>) {
-        for (number, (regex, text)) in rules.0.iter().enumerate() {
-            if !self.given.contains(&number)
-                && let Some(captures) = regex.captures(line.trim_end())
-            {
-                self.given.insert(number);
-                let mut said = String::new();
-                captures.expand(text, &mut said);
-                found.push(said);
-            }
+    fn look(&mut self, line: &[u8], found: &mut Vec<String>) {
+        if self.is_empty() || !self.has_time() {
+            return;
         }
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end();
+        let left = limits::HINT_TIME.saturating_sub(self.spent);
+        let (begin, wall) = (used(), Instant::now());
+        self.rules.retain(|(regex, text)| {
+            // The clock on the wall is never behind, and is read much faster.
+            if wall.elapsed() >= left && used().saturating_sub(begin) >= left {
+                return true;
+            }
+            let Some(captures) = regex.captures(line) else { return true };
+            let mut said = String::new();
+            captures.expand(text, &mut said);
+            said.truncate(said.floor_char_boundary(limits::HINT_TEXT_BYTES));
+            found.push(printable(&said));
+            false
+        });
+        self.spent += used().saturating_sub(begin);
+        if !self.has_time() {
+            let elapsed_ms = self.spent.as_millis();
+            tracing::debug!(elapsed_ms, "no more hints are looked for here: they take too long");
+        }
+    }
+
+    fn has_time(&self) -> bool {
+        self.spent < limits::HINT_TIME
+    }
+}
+
+/// What this thread has used of the processor: where many want it, time passes without that.
+fn used() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+}
+
+fn compile(pattern: &str, text: &str) -> Result<Regex, String> {
+    let most = limits::HINT_SOURCE_BYTES;
+    if pattern.len().max(text.len()) > most {
+        return Err(format!(
+            "its pattern has {} bytes, its text {}: at most {most}",
+            pattern.len(),
+            text.len()
+        ));
+    }
+    let built = RegexBuilder::new(pattern).size_limit(limits::HINT_PATTERN_BYTES).build();
+    let regex = built.map_err(|error| printable(&error.to_string()))?;
+    match regex.captures_len() - 1 {
+        groups if groups > limits::HINT_GROUPS => {
+            Err(format!("it has {groups} groups, and may have {}", limits::HINT_GROUPS))
+        }
+        _ => Ok(regex),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pid1_sdk::project::LANGUAGES;
+
     use super::*;
 
     #[test]
     fn each_advice_is_given_once_at_the_beginning_or_the_end() {
-        let (rules, wrong) =
-            Rules::new([("No module named '([^']+)'", "install $1"), ("[", "never"), ("^done$", "done")]);
+        let (mut hints, wrong) =
+            Hints::new([("No module named '([^']+)'", "install $1"), ("[", "never"), ("^done$", "done")]);
         assert!(wrong.len() == 1 && wrong[0].contains("\"[\""), "{wrong:?}");
-        let mut looked = Looked::default();
-        assert!(looked.at(&rules, "No module ").is_empty());
-        assert_eq!(looked.at(&rules, "named 'a'\r\nNo module named 'b'\r\n"), ["install a"]);
-        // A flood is not looked at.
-        let flood = "x\n".repeat(BEGINNING_BYTES);
-        assert!(looked.at(&rules, &flood).is_empty());
-        assert!(looked.at(&rules, "done\n").is_empty());
-        assert_eq!(looked.at_end(&rules, &format!("{flood}done\r\n")), ["done"]);
-        assert!(looked.at_end(&rules, "done\n").is_empty());
-        assert!(Looked::default().at(&rules, &format!("{}done\n", "y".repeat(LINE_BYTES))).is_empty());
+        assert!(hints.beginning(b"No module ").is_empty());
+        assert_eq!(hints.beginning(b"named 'a'\r\nNo module named 'b'\r\n"), ["install a"]);
+        assert!(hints.at_beginning());
+        hints.beginning("x\n".repeat(limits::HINT_BEGINNING_BYTES).as_bytes());
+        assert!(!hints.at_beginning());
+        assert_eq!(hints.end(b"x\ndone\r\n"), ["done"]);
+        assert!(hints.is_empty() && hints.end(b"done\n").is_empty());
+    }
+
+    #[test]
+    fn of_a_long_line_the_beginning_is_looked_at_and_what_is_said_can_be_shown() {
+        let all = |text: &str| Hints::new([("^(a+)\x1b(.*)$", text)]).0;
+        let line = ["a\x1b".as_bytes(), "é".repeat(limits::HINT_LINE_BYTES).as_bytes(), b"\n"].concat();
+        assert_eq!(all("saw $1\x1b[31m").beginning(&line), ["saw a [31m"]);
+        let [long] = &all(&"$2".repeat(500)).end(&line)[..] else { panic!("one advice") };
+        assert!(
+            (limits::HINT_TEXT_BYTES - 1..=limits::HINT_TEXT_BYTES).contains(&long.len()),
+            "{}",
+            long.len()
+        );
+    }
+
+    #[test]
+    fn what_a_pattern_may_cost_is_bounded() {
+        let long = "x".repeat(limits::HINT_SOURCE_BYTES + 1);
+        let groups = "()".repeat(limits::HINT_GROUPS + 1);
+        let bad = [("(?:\\w{100}){90}", ""), (&long, ""), ("a", &long), (&groups, "")];
+        let (hints, wrong) = Hints::new(bad);
+        assert!(hints.is_empty() && wrong.len() == bad.len(), "{wrong:?}");
+        assert!(wrong.iter().all(|why| why.len() < 300), "{wrong:?}");
+        // As slow as they may be: in the end none is looked for.
+        let slow: Vec<_> = (0..limits::HINTS).map(|n| format!("(?:.{{0,90}}){{2}}b{n}")).collect();
+        let (mut hints, wrong) = Hints::new(slow.iter().map(|pattern| (pattern.as_str(), "")));
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let line = "a".repeat(limits::HINT_LINE_BYTES) + "\n";
+        let begin = used();
+        hints.beginning(line.repeat(100).as_bytes());
+        let spent = used() - begin;
+        assert!(!hints.at_beginning() && spent < 10 * limits::HINT_TIME, "{spent:?}");
+    }
+
+    #[test]
+    fn those_of_the_languages_can_be_used() {
+        let all = LANGUAGES.iter().flat_map(|language| language.hints);
+        let (_, wrong) = Hints::new(all.map(|hint| (hint.regex.as_ref(), hint.message.as_ref())));
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -4,7 +4,7 @@
 //! all show the same program, and any of them stops it. It goes on when the last window is closed.
 //!
 //! In: `runMain` starts the project's program ([`pid1_sdk::project`]), and changes nothing while one runs; `clear` stops it,
-//! with all it has started, and empties the window; `input` is what it reads; `resizeTerm`, `saneTerm`, `PTYConfig`. Out: `output`; `state` Running
+//! with all it has started, also in sessions of its own, and empties the window; `input` is what it reads; `resizeTerm`, `saneTerm`, `PTYConfig`. Out: `output`; `state` Running
 //! and Stopped; `hint`, advice that goes with the output. A program that fails is followed by a line such as `exit status 3`. A
 //! newcomer is shown the end of what was there before it (1,000 lines or 256 KiB) and the state.
 //!
@@ -15,9 +15,11 @@
 //!
 //! The channel named `main` of `run` is the main command, what the container is there for, if there is one.
 //!
-//! **Window size.** As in a shell, the last to type wins; the main command has the size of its own terminal.
+//! **Window size.** As in a shell, the last to type (or to press Run) wins, in whichever window; `output` has no say. The main
+//! command has the size of its own terminal.
 #![warn(missing_docs)]
 
+mod follow;
 mod hints;
 mod limiter;
 mod plan;
@@ -54,14 +56,32 @@ pub enum Event {
     /// There is a run, or another.
     Run,
     /// Something of the program of this number.
-    Program {
+    Of {
         /// The run's number, or one of the window's own shells'.
         number: u64,
         /// What.
-        piece: Piece,
+        told: Told,
     },
     /// Small messages may be sent again.
     GoOn,
+    /// Stop was pressed while nothing was running, and now nothing is left either.
+    Idle,
     /// Run was pressed, and nothing could be started.
-    Refused(String),
+    Refused {
+        /// Why.
+        why: String,
+        /// What is advised about that.
+        hints: Vec<String>,
+    },
+}
+
+/// What is told of a program.
+#[derive(Debug)]
+pub enum Told {
+    /// A piece of its output.
+    Piece(Piece),
+    /// Advice on what it has printed.
+    Hint(String),
+    /// The run has ended, and if it was stopped, nothing that it had started is left.
+    Over,
 }

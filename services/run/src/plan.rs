@@ -4,13 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable;
-use pid1_sdk::{Error, Result};
+use pid1_sdk::project::RunPlan;
+use pid1_sdk::{Error, Result, limits};
 
-use crate::hints::Rules;
+use crate::hints::Hints;
 
 /// What to run.
 #[derive(Debug)]
@@ -19,12 +19,19 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// As people would type it.
     pub(crate) line: String,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) hints: Hints,
 }
 
 /// What the project says, or for that file; with the language's interpreter if `interpreter` and there is one.
 pub(crate) fn plan(engine: &Engine, interpreter: bool, file: Option<&str>) -> Result<Plan> {
+    let most = limits::RUN_PATH_BYTES;
+    if let Some(bytes) = file.map(str::len).filter(|bytes| *bytes > most) {
+        return Err(Error::new(format!(
+            "run: the file's name has {bytes} bytes, and no file's has above {most}"
+        )));
+    }
     let found = engine.project().run_plan(file, &build_folder(engine)?)?;
+    let hints = hints(&found);
     let step = found.repl.filter(|_| interpreter).unwrap_or(found.run);
     let line = typed(&step.args);
     let args = match found.compile {
@@ -34,12 +41,22 @@ pub(crate) fn plan(engine: &Engine, interpreter: bool, file: Option<&str>) -> Re
             vec!["/bin/sh".into(), "-c".into(), OsString::from_vec(script)]
         }
     };
-    let pairs = found.hints.iter().map(|hint| (hint.regex.as_ref(), hint.message.as_ref()));
-    let (rules, wrong) = Rules::new(pairs);
+    Ok(Plan { args, env: step.env, line, hints })
+}
+
+/// Those of the language, and the first ones of `.replit`.
+fn hints(found: &RunPlan) -> Hints {
+    let known = found.language.map_or(0, |language| language.hints.len());
+    let (own, known) = found.hints.split_at(found.hints.len().saturating_sub(known));
+    if own.len() > limits::HINTS {
+        tracing::warn!("of the {} hints of .replit the first {} are looked for", own.len(), limits::HINTS);
+    }
+    let used = own.iter().take(limits::HINTS).chain(known);
+    let (hints, wrong) = Hints::new(used.map(|hint| (hint.regex.as_ref(), hint.message.as_ref())));
     for why in wrong {
         tracing::warn!(error = why, "a hint is left out");
     }
-    Ok(Plan { args, env: step.env, line, rules: Arc::new(rules) })
+    hints
 }
 
 /// Where what is compiled goes: beside the workspace, where nobody else looks.

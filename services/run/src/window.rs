@@ -1,26 +1,26 @@
-//! A window of the Run button.
+//! A window of the Run button: what its members may send, and what they get for it. What it shows is in [`show`].
+
+mod show;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use pid1_sdk::api::output_block_start_event::ExecutionMode;
-use pid1_sdk::api::{Hint, Ok as Done, OutputBlockEndEvent, OutputBlockStartEvent, State, command::Body};
-use pid1_sdk::process::{
-    Cause, Exit, Io, Keep, Process, Signal, StdinError, StopCause, TerminalError, WindowSize,
-};
+use pid1_sdk::api::{Ok as Done, State, command::Body};
+use pid1_sdk::process::{Process, Signal, StdinError, StopCause, TerminalError, WindowSize};
 use pid1_sdk::relay::{Piece, skipped_notice};
 use pid1_sdk::window::{Sizes, last_lines};
-use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, limits, unsupported};
+use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, SessionId, limits, unsupported};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use crate::hints::{Looked, Rules};
 use crate::limiter::Limiter;
 use crate::plan;
 use crate::program::Program;
-use crate::prompt::{self, PROMPT};
+use crate::prompt::PROMPT;
 use crate::runner::{self, Runner};
-use crate::{Event, INTERPRETER, NOTHING, OUTPUT, SHELL};
+use crate::{Event, INTERPRETER, NOTHING, OUTPUT, SHELL, Told};
+use show::Next;
 
 /// The name of the main command's channel.
 const MAIN: &str = "main";
@@ -36,14 +36,14 @@ pub struct Window<const KIND: u8> {
     main: bool,
     /// The run that is shown, or the main command.
     program: Option<Program>,
-    /// What is advised about it.
-    rules: Arc<Rules>,
-    looked: Looked,
+    /// The run that is shown when that one's end has been.
+    next: Option<Next>,
     shell: Option<Program>,
     shells: u64,
     respawns: VecDeque<Instant>,
     /// The end of what the members were sent.
     past: String,
+    /// Of the window's own shell; those of the run are in [`Runner`].
     sizes: Sizes,
     size: WindowSize,
     limiter: Limiter,
@@ -65,8 +65,7 @@ impl<const KIND: u8> Service for Window<KIND> {
             runner: ch.engine().shared::<Runner>(),
             main: main.is_some(),
             program: None,
-            rules: Arc::default(),
-            looked: Looked::default(),
+            next: None,
             shell: None,
             shells: SHELLS,
             respawns: VecDeque::new(),
@@ -76,12 +75,14 @@ impl<const KIND: u8> Service for Window<KIND> {
             limiter: Limiter::new(Instant::now()),
         };
         match main {
-            Some(process) => window.find(ch, process, 0),
+            Some(process) => {
+                let (program, past) = Program::found(ch, process, 0);
+                (window.program, window.past) = (Some(program), past);
+            }
             None => {
                 let mut runs = window.runner.watch();
                 if let Some(run) = window.runner.last() {
-                    window.rules = run.rules;
-                    window.find(ch, run.process, run.number);
+                    window.find(ch, run);
                 }
                 let events = ch.events();
                 ch.spawn(async move {
@@ -97,23 +98,24 @@ impl<const KIND: u8> Service for Window<KIND> {
 
     async fn command(&mut self, ch: &mut Channel<Event>, from: &Member, body: Body) -> Result<Reply> {
         match body {
-            Body::ResizeTerm(wanted) if !self.main && from.role().may(Right::Write) => {
+            Body::ResizeTerm(wanted) if self.sizes_of(from) => {
                 let size = WindowSize::clamped(wanted.rows, wanted.cols);
+                self.runner.size(|sizes| sizes.wants((ch.id(), from.session()), size));
                 let decided = self.sizes.wants(from.session(), size);
-                self.resize(decided);
+                self.resize_shell(decided);
             }
             Body::ResizeTerm(_) => {}
-            Body::SaneTerm(_) => self.front()?.sane().map_err(refused)?,
+            Body::SaneTerm(_) => self.on_terminal(Process::sane)?,
             Body::PtyConfig(config) if !self.main => {
-                self.front()?.pipe_mode(config.pipe_mode).map_err(refused)?;
+                self.runner.set_pipe_mode(config.pipe_mode);
+                self.on_terminal(|process| process.pipe_mode(config.pipe_mode))?;
             }
             Body::Input(text) if KIND != OUTPUT => {
                 if KIND == SHELL && self.running().is_none() && self.shell.is_none() {
                     self.start_shell(ch)?;
                 }
                 if !self.main {
-                    let decided = self.sizes.typed(from.session());
-                    self.resize(decided);
+                    self.typed(ch, from.session());
                     self.limiter.typed(Instant::now());
                 }
                 match ch.type_into(self.front()?.stdin(), text) {
@@ -123,17 +125,26 @@ impl<const KIND: u8> Service for Window<KIND> {
                 }
             }
             Body::RunMain(request) if !self.main => {
+                if self.running().is_none() && self.sizes_of(from) {
+                    self.typed(ch, from.session());
+                }
                 self.press_run(ch, request.file_path);
                 return Ok(Reply::Later);
             }
             Body::Clear(_) if !self.main => {
-                self.past.clear();
-                match self.running() {
-                    Some(_) => self.runner.stop(),
-                    None => {
-                        self.runner.stop();
-                        ch.broadcast(Body::State(State::Stopped.into()));
-                    }
+                // A newcomer is to see that the shell waits.
+                let waits = KIND == SHELL && self.shell.is_some() && self.running().is_none();
+                self.past = if waits { PROMPT.to_owned() } else { String::new() };
+                let idle = self.running().is_none() && self.shows_nothing();
+                let run = self.runner.stop();
+                if idle {
+                    let events = ch.events();
+                    ch.spawn(async move {
+                        if let Some(run) = run {
+                            run.process.stopped().await;
+                        }
+                        let _ = events.send(Event::Idle).await;
+                    });
                 }
             }
             other => return unsupported(&other),
@@ -142,20 +153,21 @@ impl<const KIND: u8> Service for Window<KIND> {
     }
 
     async fn attach(&mut self, ch: &mut Channel<Event>, member: &Member) {
-        let runs = self.program.as_ref().is_some_and(Program::runs);
-        if KIND == OUTPUT && runs {
-            ch.send(member.session(), begin());
+        let running = self.program.as_ref().filter(|program| program.runs());
+        if let Some(program) = running.filter(|_| KIND == OUTPUT) {
+            ch.send(member.session(), show::begin(&program.process));
         }
         if !self.past.is_empty() {
             ch.send(member.session(), Body::Output(last_lines("", &self.past)));
         }
-        let state = if runs { State::Running } else { State::Stopped };
+        let state = if running.is_some() { State::Running } else { State::Stopped };
         ch.send(member.session(), Body::State(state.into()));
     }
 
     async fn detach(&mut self, ch: &mut Channel<Event>, member: &Member) {
+        self.runner.size(|sizes| sizes.forget((ch.id(), member.session())));
         let decided = self.sizes.forget(member.session());
-        self.resize(decided);
+        self.resize_shell(decided);
         if self.shell.is_none() {
             ch.close_if_empty();
         }
@@ -167,22 +179,18 @@ impl<const KIND: u8> Service for Window<KIND> {
 
     async fn event(&mut self, ch: &mut Channel<Event>, event: Event) {
         match event {
-            Event::Run => self.show_run(ch),
+            Event::Run => self.run_began(ch),
             Event::GoOn => self.limiter.go_on(),
-            Event::Refused(why) => self.print_line(ch, &why),
-            Event::Program { number, piece: Piece::Text { text, pace, .. } } => {
-                if self.program.as_ref().is_some_and(|program| program.number == number) {
-                    for hint in self.looked.at(&self.rules, &text) {
-                        ch.broadcast(Body::Hint(Hint { text: hint }));
-                    }
-                }
-                let wait = self.limiter.sent(text.len(), Instant::now());
-                self.print(ch, text);
-                if let Some(wait) = wait.filter(|_| !self.main) {
-                    self.limiter.hold(pace, || ch.after(wait, Event::GoOn));
+            Event::Idle => {
+                if self.shows_nothing() {
+                    ch.broadcast(Body::State(State::Stopped.into()));
                 }
             }
-            Event::Program { piece: Piece::CaughtUp(session), .. } => {
+            Event::Refused { why, hints } => {
+                self.print_line(ch, &why);
+                hints.into_iter().for_each(|text| ch.broadcast(show::hint(text)));
+            }
+            Event::Of { told: Told::Piece(Piece::CaughtUp(session)), .. } => {
                 if let Some(skipped_bytes) = ch.resume_terminal(session) {
                     ch.send(session, skipped_notice(skipped_bytes));
                     ch.send(session, Body::Output(last_lines("", &self.past)));
@@ -190,12 +198,14 @@ impl<const KIND: u8> Service for Window<KIND> {
                     let _ = self.front().map(|process| process.signal_foreground(Signal::SIGWINCH));
                 }
             }
-            Event::Program { number, piece: Piece::Settled } => self.settled(ch, number),
-            Event::Program { piece: Piece::End, .. } => {}
+            Event::Of { number, told } => self.told(ch, number, told),
         }
     }
 
-    async fn close(&mut self, _ch: &mut Channel<Event>) {
+    async fn close(&mut self, ch: &mut Channel<Event>) {
+        for member in ch.audience().members() {
+            self.runner.size(|sizes| sizes.forget((ch.id(), member.session())));
+        }
         if let Some(shell) = &self.shell {
             shell.process.stop(StopCause::Closed);
         }
@@ -217,149 +227,52 @@ impl<const KIND: u8> Window<KIND> {
         program.ok_or_else(|| Error::new("run: nothing is running: press Run (runMain) first"))
     }
 
-    /// Starts the program, or that file; other commands wait as long.
+    /// Does something to the terminal of what is typed into. Where there is none, there is nothing to do.
+    fn on_terminal(&self, work: impl FnOnce(&Process) -> Result<(), TerminalError>) -> Result<()> {
+        match self.front().map(|process| work(&process)) {
+            Err(_) | Ok(Ok(()) | Err(TerminalError::Closed)) => Ok(()),
+            Ok(Err(error)) => Err(Error::new(format!("run: {error}"))),
+        }
+    }
+
+    /// Starts the program, or that file; other commands wait as long, but not for an earlier run that takes its time to end.
     fn press_run(&self, ch: &mut Channel<Event>, file: String) {
-        let (engine, runner, size) = (ch.engine().clone(), self.runner.clone(), self.size);
+        let (engine, runner, press) = (ch.engine().clone(), self.runner.clone(), self.runner.press());
         let (ticket, events) = (ch.ticket(), ch.events());
         let (done, started) = oneshot::channel::<()>();
         ch.spawn(async move {
             let _done = done;
             let planned = engine.clone();
             let plan = move || plan::plan(&planned, KIND == INTERPRETER, Some(file.as_str()));
-            let plan = engine.runtimes().file_work(plan).await;
-            let plan = plan.unwrap_or_else(|| Err(Error::new("run: the agent is ending")));
-            match plan.and_then(|plan| runner.start(&engine, size, plan)) {
+            match runner.start(&engine, press, plan).await {
                 Ok(()) => ticket.answer(Body::Ok(Done {})),
-                Err(error) => {
+                Err(runner::Refused { error, hints }) => {
                     // Also for who did not ask for an answer.
-                    let _ = events.send(Event::Refused(error.to_string())).await;
+                    let _ = events.send(Event::Refused { why: error.to_string(), hints }).await;
                     ticket.fail(error);
                 }
             }
         });
         ch.hold_commands(async move {
-            let _ = started.await;
+            let _ = timeout(limits::RUN_HOLD, started).await;
         });
     }
 
-    /// Shows what is there already.
-    fn find(&mut self, ch: &Channel<Event>, process: Process, number: u64) {
-        let over = process.try_exit().is_some();
-        let (program, past) = Program::found(ch, process, number);
-        self.past = past;
-        self.program = Some(if over && !self.main { program.over() } else { program });
+    /// Whether `from` has a say in the size of what runs.
+    fn sizes_of(&self, from: &Member) -> bool {
+        !self.main && KIND != OUTPUT && from.role().may(Right::Write)
     }
 
-    fn show_run(&mut self, ch: &mut Channel<Event>) {
-        let Some(run) = self.runner.last() else { return };
-        if self.program.as_ref().is_some_and(|shown| shown.number >= run.number) {
-            return;
-        }
-        ch.broadcast(Body::State(State::Running.into()));
-        if KIND == OUTPUT {
-            ch.broadcast(begin());
-        }
-        if KIND == SHELL {
-            // Behind the prompt, as if it had been typed there.
-            self.print(ch, format!("{}\r\n", run.line));
-        }
-        (self.rules, self.looked) = (run.rules, Looked::default());
-        self.program = Some(Program::new(ch, run.process, run.number));
+    fn typed(&mut self, ch: &Channel<Event>, who: SessionId) {
+        self.runner.size(|sizes| sizes.typed((ch.id(), who)));
+        let decided = self.sizes.typed(who);
+        self.resize_shell(decided);
     }
 
-    fn settled(&mut self, ch: &mut Channel<Event>, number: u64) {
-        if let Some(program) = self.program.as_mut().filter(|program| program.number == number) {
-            if program.settled()
-                && let Some(exit) = program.process.try_exit()
-            {
-                self.ended(ch, exit);
-            }
-        } else if self.shell.as_ref().is_some_and(|shell| shell.number == number) {
-            self.shell_exited(ch);
-        }
-    }
-
-    /// The run has ended, and all of it is shown.
-    fn ended(&mut self, ch: &mut Channel<Event>, exit: Exit) {
-        let asked_for = matches!(exit.cause, Cause::Stopped(_));
-        if !exit.success() && !asked_for && !self.main {
-            for hint in self.looked.at_end(&self.rules, &self.past) {
-                ch.broadcast(Body::Hint(Hint { text: hint }));
-            }
-            self.print_line(ch, &exit.text());
-        }
-        if KIND == OUTPUT {
-            ch.broadcast(Body::ExitCodeEvent(exit.shell_code()));
-            let measure_end_time = Some(SystemTime::now().into());
-            let end = OutputBlockEndEvent { exit_code: exit.shell_code(), measure_end_time };
-            ch.broadcast(Body::OutputBlockEndEvent(end));
-        }
-        ch.broadcast(Body::State(State::Stopped.into()));
-        if KIND == SHELL && self.shell.is_some() {
-            self.print(ch, PROMPT.to_owned());
-        }
-    }
-
-    fn start_shell(&mut self, ch: &Channel<Event>) -> Result<()> {
-        let engine = ch.engine();
-        let (args, env) = prompt::command(engine.shell()?, engine.workspace().scratch(), ch.id())?;
-        let spec = engine.spec(args, env, Io::Terminal(self.size), Keep::Tail);
-        let process = engine.processes().start(spec)?;
-        self.shells += 1;
-        self.shell = Some(Program::new(ch, process, self.shells));
-        Ok(())
-    }
-
-    fn shell_exited(&mut self, ch: &mut Channel<Event>) {
-        self.shell = None;
-        if ch.audience().is_empty() && ch.close_if_empty() {
-            return;
-        }
-        let now = Instant::now();
-        self.respawns.retain(|then| now.duration_since(*then) < limits::RESPAWN_WINDOW);
-        // Otherwise when somebody types. Nothing is started for those who only look on.
-        if self.respawns.len() < limits::RESPAWNS && ch.audience().has_writer() {
-            self.respawns.push_back(now);
-            if let Err(error) = self.start_shell(ch) {
-                self.print_line(ch, &error.to_string());
-            }
-        }
-    }
-
-    fn resize(&mut self, decided: Option<WindowSize>) {
+    fn resize_shell(&mut self, decided: Option<WindowSize>) {
         let Some(size) = decided else { return };
         self.size = size;
         // Without a terminal that is open, there is nothing to resize.
-        let programs =
-            self.running().into_iter().chain(self.shell.as_ref().map(|shell| shell.process.clone()));
-        programs.for_each(|process| drop(process.resize(size)));
+        let _ = self.shell.as_ref().map(|shell| shell.process.resize(size));
     }
-
-    fn print(&mut self, ch: &Channel<Event>, text: String) {
-        self.past += &text;
-        if self.past.len() > 2 * limits::SCROLLBACK_BYTES {
-            self.past = last_lines("", &self.past);
-        }
-        ch.send_terminal(text);
-    }
-
-    /// A line of its own.
-    fn print_line(&mut self, ch: &Channel<Event>, line: &str) {
-        let begins = self.past.is_empty() || self.past.ends_with('\n');
-        self.print(ch, format!("{}{line}\r\n", if begins { "" } else { "\r\n" }));
-    }
-}
-
-fn begin() -> Body {
-    let measure_start_time = Some(SystemTime::now().into());
-    let execution_mode = ExecutionMode::Run.into();
-    Body::OutputBlockStartEvent(OutputBlockStartEvent {
-        execution_mode,
-        measure_start_time,
-        cgroup: String::new(),
-    })
-}
-
-fn refused(error: TerminalError) -> Error {
-    Error::new(format!("run: {error}"))
 }

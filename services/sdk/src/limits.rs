@@ -6,6 +6,7 @@ mod packages;
 mod people;
 mod programs;
 mod project;
+mod run;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub use packages::*;
 pub use people::*;
 pub use programs::*;
 pub use project::*;
+pub use run::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;

@@ -131,9 +131,64 @@ test("output is a window that only looks on", async () => {
   await here.stop();
 });
 
+test("hints that cost much freeze nobody", { timeout: 60_000 }, async () => {
+  const heavy = Array.from({ length: 2_000 }, (_, at) => `[[hints]]\nregex = "(?:.{0,90}){2}b${at}"\nmessage = "x"\n`);
+  const flood = `run = "for i in 1 2 3 4 5 6 7 8 9 10; do head -c 4000 /dev/zero | tr '\\\\0' a; echo; done; echo done; exit 1"\n`;
+  const here = await project(null, { ".replit": flood + heavy.join("") });
+  const window = await here.crosis.channel("run2", { name: "runner" });
+  window.send({ runMain: {} });
+  let worst = 0;
+  while (!window.text().includes("exit status 1")) {
+    const asked = Date.now();
+    await here.crosis.chan0.request({ ping: {} });
+    worst = Math.max(worst, Date.now() - asked);
+  }
+  assert.ok(worst < 1_000, `a ping took ${worst} ms`);
+  await stopped(window, 1);
+  await here.stop();
+});
+
+test("the run has the size of the window that was typed into last, and output has no say", async () => {
+  const here = await project(null, { ".replit": 'run = "while read x; do echo size=$(stty size)=; done"\n' });
+  const phone = await Crosis.connect(here.agent);
+  const [one, other] = [await here.crosis.channel("run2", { name: "a" }), await phone.channel("console", { name: "b" })];
+  const output = await phone.channel("output", { name: "c" });
+  const size = async (channel, wanted) => {
+    const from = one.text().length;
+    await channel.request({ input: "\n" });
+    await until(one, () => one.text().slice(from).includes(`size=${wanted}=`), wanted);
+  };
+  await one.request({ resizeTerm: { rows: 50, cols: 200 } });
+  await other.request({ resizeTerm: { rows: 20, cols: 40 } });
+  await output.request({ resizeTerm: { rows: 5, cols: 5 } });
+  await one.request({ runMain: {} });
+  await size(one, "50 200");
+  await size(other, "20 40");
+  await size(one, "50 200");
+  await size(other, "20 40");
+  await other.close();
+  await size(one, "50 200");
+  phone.destroy();
+  await here.stop();
+});
+
 test("every shell of many that are opened at once has the prompt", async () => {
   const here = await project(null);
   const windows = await Promise.all(Array.from({ length: 30 }, (_, at) => here.crosis.channel("shellrun2", { name: `s${at}` })));
   for (const window of windows) await window.see("\uEEA7");
+  await here.stop();
+});
+
+test("a window opened after a run has failed shows that, and nothing once it was cleared", async () => {
+  const here = await project(null, { ".replit": 'run = "echo once; exit 2"\n' });
+  const first = await here.crosis.channel("run2", { name: "runner" });
+  await first.request({ runMain: {} });
+  await stopped(first, 1);
+  const late = await here.crosis.channel("console", { name: "late" });
+  await late.see("once\r\nexit status 2\r\n");
+  await first.request({ clear: {} });
+  const cleared = await here.crosis.channel("run", { name: "cleared" });
+  await until(cleared, () => states(cleared).length === 1, "the state");
+  assert.equal(cleared.text(), "");
   await here.stop();
 });

@@ -1,9 +1,12 @@
 //! The services as a script of what members send and get, with real programs.
 
+mod advice;
+mod stopping;
+
 use std::fs;
 
 use pid1_run::{Interpreter, Output, Run, ShellRun};
-use pid1_sdk::api::{Clear, Ok as Done, ResizeTerm, RunMain, State, command::Body};
+use pid1_sdk::api::{Clear, Ok as Done, PtyConfig, ResizeTerm, RunMain, State, command::Body};
 use pid1_sdk::process::{Io, Keep};
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 use pid1_sdk::{Role, Service};
@@ -63,24 +66,63 @@ async fn run_is_pressed_answered_and_watched_in_any_number_of_windows() {
 }
 
 #[tokio::test]
-async fn what_runs_is_stopped_with_all_it_has_started_and_runs_again() {
-    let channel = project::<Run>("sleep 1000 & echo up; wait");
+async fn each_run_is_shown_to_its_end_before_the_next() {
+    let channel = project::<Output>("echo hello; exit 3");
     let mut editor = channel.join(Role::Editor).await;
-    for _ in 0..3 {
+    assert_eq!(editor.next().await, STOPPED);
+    for _ in 0..30 {
+        // As soon as the one before has exited, whatever is shown of it.
         assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
-        state(&mut editor, &RUNNING).await;
-        editor.until_output("up\r\n").await;
-        assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
-        state(&mut editor, &STOPPED).await;
         for process in channel.engine().processes().list() {
-            process.stopped().await;
-            assert!(!process.left_anything().await);
+            process.exited().await;
         }
     }
-    // Nothing of the past is left but what came since.
-    assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
-    let mut late = channel.join(Role::Editor).await;
-    assert_eq!(late.next().await, STOPPED);
+    fs::write(channel.root().join(".replit"), "run = \"echo the last\"\n").expect("written");
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    let mut shown = String::new();
+    while !shown.contains("<the last") {
+        let mut text = String::new();
+        assert_eq!(editor.next().await, RUNNING);
+        assert!(matches!(editor.next().await, Body::OutputBlockStartEvent(_)));
+        let code = loop {
+            match editor.next().await {
+                Body::Output(more) => text += &more,
+                Body::ExitCodeEvent(code) => break code,
+                other => panic!("{other:?} after {text:?}"),
+            }
+        };
+        assert!(
+            matches!((&text[..], code), ("hello\r\nexit status 3\r\n", 3) | ("the last\r\n", 0)),
+            "{text:?}"
+        );
+        assert!(matches!(editor.next().await, Body::OutputBlockEndEvent(end) if end.exit_code == code));
+        assert_eq!(editor.next().await, STOPPED);
+        shown += &format!("<{text}");
+    }
+    assert!(shown.contains("<hello"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_window_is_prepared_while_nothing_runs() {
+    let channel = project::<Run>("stty -a");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(Body::PtyConfig(PtyConfig { pipe_mode: true })).await, Body::Ok(Done {}));
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until_output("-icanon").await;
+}
+
+#[tokio::test]
+async fn a_shell_that_stays_down_is_told() {
+    let channel = project::<ShellRun>("true");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.next().await, STOPPED);
+    for _ in 0..4 {
+        editor.until_output("\u{eea7}").await;
+        editor.send(Body::Input("exit\r".into())).await;
+    }
+    state(&mut editor, &STOPPED).await;
+    editor.send(Body::Input("echo $((6*7))\r".into())).await;
+    editor.until_output("42\r\n").await;
 }
 
 #[tokio::test]
@@ -170,19 +212,6 @@ async fn the_interpreter_stays_when_the_program_has_ended() {
 }
 
 #[tokio::test]
-async fn advice_goes_with_the_output() {
-    let channel = TestChannel::open::<Run>(Some("runner"));
-    fs::write(channel.root().join("main.py"), "import a_package_that_is_not_there\n").expect("written");
-    let mut editor = channel.join(Role::Editor).await;
-    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
-    let hint = editor.until(|body| matches!(body, Body::Hint(_))).await;
-    assert!(
-        matches!(&hint, Body::Hint(hint) if hint.text.contains("a_package_that_is_not_there")),
-        "{hint:?}"
-    );
-}
-
-#[tokio::test]
 async fn endless_output_comes_in_few_messages_and_is_stopped() {
     let channel = project::<Run>("i=0; while :; do i=$((i+1)); echo $i; done");
     let mut editor = channel.join(Role::Editor).await;
@@ -190,7 +219,8 @@ async fn endless_output_comes_in_few_messages_and_is_stopped() {
     let mut outputs = 0;
     let begin = std::time::Instant::now();
     while begin.elapsed().as_secs() < 3 {
-        outputs += usize::from(matches!(editor.next().await, Body::Output(_)));
+        // What has gathered is free.
+        outputs += usize::from(matches!(editor.next().await, Body::Output(text) if text.len() < 16 << 10));
     }
     assert!(outputs < 120 + 3 * 80, "{outputs} messages");
     editor.send(Body::Clear(Clear {})).await;
