@@ -1,5 +1,6 @@
 //! From what the project says to the one command that a run is: compiled first, if need be, in the same terminal.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable;
-use pid1_sdk::project::RunPlan;
+use pid1_sdk::project::{RunPlan, Step};
 use pid1_sdk::{Error, Result, limits};
 
 use crate::hints::Hints;
@@ -34,14 +35,11 @@ pub(crate) fn plan(engine: &Engine, interpreter: bool, file: Option<&str>) -> Re
     let hints = hints(&found);
     let step = found.repl.filter(|_| interpreter).unwrap_or(found.run);
     let line = typed(&step.args);
-    let args = match found.compile {
-        None => step.args,
-        Some(compile) => {
-            let script = [quoted(&compile.args), b" && exec ".to_vec(), quoted(&step.args)].concat();
-            vec!["/bin/sh".into(), "-c".into(), OsString::from_vec(script)]
-        }
+    let (args, env) = match found.compile {
+        None => (step.args, step.env),
+        Some(compile) => in_turn(compile, step),
     };
-    Ok(Plan { args, env: step.env, line, hints })
+    Ok(Plan { args, env, line, hints })
 }
 
 /// Those of the language, and the first ones of `.replit`.
@@ -57,6 +55,40 @@ fn hints(found: &RunPlan) -> Hints {
         tracing::warn!(error = why, "a hint is left out");
     }
     hints
+}
+
+/// One program that compiles and then is the one that runs, each with its own variables.
+fn in_turn(compile: Step, run: Step) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
+    // Of two equal names the last counts.
+    let (compiles, runs): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (compile.env.iter().cloned().collect(), run.env.iter().cloned().collect());
+    let own = |env: &BTreeMap<OsString, OsString>, others: &BTreeMap<OsString, OsString>| {
+        let own = env.iter().filter(|(name, value)| is_assigned(name) && others.get(*name) != Some(*value));
+        own.map(|(name, value)| [name.as_bytes(), b"=", &quoted(std::slice::from_ref(value)), b" "].concat())
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let before = own(&compiles, &runs);
+    let script = [
+        before,
+        quoted(&compile.args),
+        b" && ".to_vec(),
+        own(&runs, &compiles),
+        b"exec ".to_vec(),
+        quoted(&run.args),
+    ];
+    // What a shell cannot assign, both get.
+    let both = runs.iter().filter(|(name, value)| !is_assigned(name) || compiles.get(*name) == Some(*value));
+    let both =
+        both.chain(compiles.iter().filter(|(name, _)| !is_assigned(name) && !runs.contains_key(*name)));
+    let env = both.map(|(name, value)| (name.clone(), value.clone())).collect();
+    (vec!["/bin/sh".into(), "-c".into(), OsString::from_vec(script.concat())], env)
+}
+
+/// Whether a shell can give a value to a variable of this name.
+fn is_assigned(name: &OsStr) -> bool {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    name.as_bytes().iter().all(part) && name.as_bytes().first().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// Where what is compiled goes: beside the workspace, where nobody else looks.
@@ -115,5 +147,15 @@ mod tests {
         assert_eq!(quoted(&args), br"cc 'a b.c' '' 'it'\''s' -o x");
         assert_eq!(typed(&words(&["python3", "main.py"])), "python3 main.py");
         assert_eq!(typed(&words(&["/bin/sh", "-c", "npm start && echo done"])), "npm start && echo done");
+    }
+
+    #[test]
+    fn the_compiler_and_the_program_have_variables_of_their_own() {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| (n.into(), v.into())).collect();
+        let step = |word: &str, env: &[(&str, &str)]| Step { args: vec![word.into()], env: pairs(env) };
+        let compile = step("cc", &[("ALL", "1"), ("OPT", "-O2 -g"), ("X", "a"), ("a.b", "c")]);
+        let (args, env) = in_turn(compile, step("./prog", &[("ALL", "1"), ("X", "b"), ("X", "it's")]));
+        assert_eq!(args[2], r"OPT='-O2 -g' X=a cc && X='it'\''s' exec ./prog");
+        assert_eq!(env, pairs(&[("ALL", "1"), ("a.b", "c")]));
     }
 }

@@ -199,6 +199,21 @@ async fn who_only_looks_on_is_told_where_each_output_begins_and_ends() {
 }
 
 #[tokio::test]
+async fn what_compiles_and_what_runs_have_variables_of_their_own() {
+    let channel = TestChannel::open::<Run>(Some("runner"));
+    let replit = r#"
+        compile = { args = ["sh", "-c", "echo compiled $A-$B-$C"], env = { A = "1 2" } }
+        run = { args = ["sh", "-c", "echo ran $A-$B-$C"], env = { B = "it's" } }
+        env = { C = "both" }
+    "#;
+    fs::write(channel.root().join(".replit"), replit).expect("written");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    let said = editor.until_output("-both\r\nran -it's-both\r\n").await;
+    assert!(said.starts_with("compiled 1 2--both\r\n"), "{said:?}");
+}
+
+#[tokio::test]
 async fn the_interpreter_stays_when_the_program_has_ended() {
     let channel = TestChannel::open::<Interpreter>(Some("interper"));
     fs::write(channel.root().join("main.py"), "answer = 6 * 7\nprint('ready')\n").expect("written");
