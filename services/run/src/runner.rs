@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{Io, Keep, Process, StopCause, WindowSize};
 use pid1_sdk::window::Sizes;
-use pid1_sdk::{ChannelId, Error, Result, SessionId};
+use pid1_sdk::{ChannelId, Error, Result, SessionId, limits};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::follow::{self, News, advice_on_start};
 use crate::hints::Hints;
@@ -121,6 +122,10 @@ impl Runner {
             if left {
                 process.stopped().await;
             }
+            let mut news = earlier.news.clone();
+            let over = news.wait_for(|news| news.over);
+            // Windows leave out a run that has come and gone while they show another.
+            let _ = timeout(limits::RUN_END_WAIT, over).await;
         }
         let plan = engine.runtimes().file_work(plan).await.ok_or_else(ending)?.map_err(refused)?;
         let (plan, why) = match self.launch(engine, press, plan) {

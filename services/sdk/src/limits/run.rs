@@ -42,5 +42,9 @@ pub const HINT_END_BYTES: usize = 16 * KIB;
 /// the earlier one takes longer to end, it must be possible to press Stop.
 pub const RUN_HOLD: Duration = Duration::from_millis(500);
 
+/// How long Run waits until the end of the earlier run is known to the windows: milliseconds, but where somebody takes its
+/// output slowly.
+pub const RUN_END_WAIT: Duration = Duration::from_millis(250);
+
 /// Longest name of a file to run: what the kernel takes.
 pub const RUN_PATH_BYTES: usize = 4 * KIB;
