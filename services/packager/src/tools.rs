@@ -26,9 +26,6 @@ use crate::ecosystem::Ecosystem;
 /// How long a package manager may think about a question; registries that are far away take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is shown of a command in an error: the program and what it was to do.
-const WORDS_SHOWN: usize = 2;
-
 /// What of an ecosystem's programs, and what they are run with. Works on after its channel has ended, but starts nothing
 /// then.
 pub(crate) struct Tools {
@@ -67,7 +64,7 @@ impl Tools {
         let exit = self.attend(&process, self.show(process.stdout())).await?;
         match exit.success() {
             true => Ok(()),
-            false => Err(Error::new(format!("{}: {}", shown(args, WORDS_SHOWN), exit.text()))),
+            false => Err(Error::new(format!("{}: {}", name(args), exit.text()))),
         }
     }
 
@@ -83,7 +80,7 @@ impl Tools {
     ) -> Result<Asked> {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let env: Vec<_> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let name = shown(&args, WORDS_SHOWN);
+        let name = name(&args);
         let process = self.start_with(&args, &env, true, input)?;
         let streams = async {
             let stderr = process.output(Stream::Stderr).map(|log| log.reader(0, Hold::Back));
@@ -256,6 +253,12 @@ async fn end_of(reader: Option<LogReader>) -> String {
 
 pub(crate) fn stopped() -> Error {
     Error::new("packager: stopped, because the channel was closed")
+}
+
+/// What is shown of a command in an error: the program, or Python's module, and what it was to do.
+fn name(args: &[OsString]) -> String {
+    let module = args.get(1).is_some_and(|word| word == "-m");
+    shown(args, if module { 4 } else { 2 })
 }
 
 /// The beginning of a command, for people.

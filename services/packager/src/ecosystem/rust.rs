@@ -110,7 +110,7 @@ impl Ecosystem for Rust {
             let asked = tools.ask(args, &ONCE, Vec::new()).await?;
             match asked.exit.success() {
                 true => Ok(found(&String::from_utf8_lossy(&asked.stdout))),
-                false => Err(Error::new(first_line(&asked.stderr))),
+                false => Err(Error::new(why(&asked.stderr))),
             }
         })
     }
@@ -124,7 +124,7 @@ impl Ecosystem for Rust {
             if asked.stderr.contains("could not find") {
                 return Ok(None);
             }
-            Err(Error::new(format!("cargo info: {}", first_line(&asked.stderr))))
+            Err(Error::new(format!("cargo info: {}", why(&asked.stderr))))
         })
     }
 }
@@ -132,9 +132,14 @@ impl Ecosystem for Rust {
 /// A question is asked once: whoever asks can ask again.
 const ONCE: [(&str, &str); 1] = [("CARGO_NET_RETRY", "0")];
 
-fn first_line(stderr: &str) -> String {
+/// What cargo says of a failure: what it was about, and the last of its causes, such as that nobody was reached.
+fn why(stderr: &str) -> String {
     let line = stderr.lines().find(|line| line.starts_with("error")).or_else(|| stderr.lines().last());
-    line.unwrap_or("it failed and has not said why").to_owned()
+    let error = line.unwrap_or("it failed and has not said why");
+    match stderr.rsplit_once("\nCaused by:\n").and_then(|(_, cause)| cause.lines().next()) {
+        Some(cause) => format!("{error}: {}", cause.trim()),
+        None => error.to_owned(),
+    }
 }
 
 fn entries(workspace: &Workspace) -> Result<Vec<Entry>> {
@@ -242,6 +247,16 @@ mod tests {
                 ..package("itoa", "")
             }
         );
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_cause() {
+        let causes =
+            "warning: x\nerror: no config\n\nCaused by:\n  not downloaded\n\nCaused by:\n  [6] no host\n";
+        assert_eq!(why(causes), "error: no config: [6] no host");
+        assert_eq!(why("    Updating\nerror: could not find it\nmore\n"), "error: could not find it");
+        assert_eq!(why("killed\n"), "killed");
+        assert_eq!(why(""), "it failed and has not said why");
     }
 
     #[test]

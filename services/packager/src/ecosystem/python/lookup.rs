@@ -26,8 +26,9 @@ pub(super) async fn info(tools: &Tools, name: &str) -> Result<Option<Package>> {
 
 /// Asks pip, whichever is there; `None` if it knows no such package.
 async fn pip(tools: &Tools, words: &[&str]) -> Result<Option<Vec<u8>>> {
-    // Once, because whoever asks can ask again; and nothing is installed, whoever manages the system's Python.
-    const ENV: [(&str, &str); 2] = [("PIP_RETRIES", "0"), ("PIP_BREAK_SYSTEM_PACKAGES", "1")];
+    // One retry only, because whoever asks can ask again. Not none: that there is another is all that pip says of a registry
+    // that it has not reached. And nothing is installed, whoever manages the system's Python.
+    const ENV: [(&str, &str); 2] = [("PIP_RETRIES", "1"), ("PIP_BREAK_SYSTEM_PACKAGES", "1")];
     let root = tools.engine.root();
     let own = ENVIRONMENTS
         .map(|folder| root.join(folder).join("bin/python"))
@@ -54,10 +55,13 @@ async fn pip(tools: &Tools, words: &[&str]) -> Result<Option<Vec<u8>>> {
         if asked.stderr.contains("No matching distribution found") && reached {
             return Ok(None);
         }
-        let line =
-            asked.stderr.lines().find(|line| line.starts_with(if reached { "ERROR" } else { "WARNING" }));
+        let (failed, sign) = match reached {
+            true => ("pip has failed", "ERROR"),
+            false => ("pip does not reach its registry", "WARNING: Retrying"),
+        };
+        let line = asked.stderr.lines().find(|line| line.starts_with(sign));
         let line = line.or_else(|| asked.stderr.lines().last()).unwrap_or("it has not said why");
-        return Err(Error::new(format!("pip has failed: {}", printable(line))));
+        return Err(Error::new(format!("{failed}: {}", printable(line))));
     }
     Err(Error::new(format!("packager: there is no pip: {}", Python.advice("pip"))))
 }
