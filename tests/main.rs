@@ -29,6 +29,7 @@ mod image;
 mod launch;
 mod oom;
 mod ot;
+mod packages;
 mod people;
 mod pid1;
 mod services;

@@ -46,6 +46,7 @@ const ROWS: &[Row] = &[
     },
     Row { service: "chat", read: |body| ["chatMessage", "chatTyping"].contains(&body), own: &[] },
     Row { service: "meta", read: |body| body == "readMeta", own: &[] },
+    Row { service: "packager3", read: |body| body == "packageListSpecfile", own: &[] },
     Row { service: "null", read: |_| false, own: &[] },
 ];
 
