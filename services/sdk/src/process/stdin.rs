@@ -4,6 +4,8 @@
 //! take goes into the queue, which a task drains on the bulk runtime and which ends with it. What it deliberately does
 //! not do: block, or keep what has been written.
 
+mod state;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -13,7 +15,6 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +27,7 @@ use crate::limits::{
     STDIN_ALWAYS_BYTES, STDIN_BUFFER_BYTES, STDIN_HOLD_BYTES, STDIN_PATIENCE, STDIN_TOTAL_BYTES,
 };
 use crate::runtimes::Runtimes;
+use state::State;
 
 /// A program's input. Clones share it.
 #[derive(Clone)]
@@ -41,34 +43,6 @@ struct Shared {
     abandoned: Notify,
     terminal: Option<Terminal>,
     runtimes: Runtimes,
-}
-
-struct State {
-    /// None once no byte can follow.
-    target: Option<Arc<OwnedFd>>,
-    queue: VecDeque<Bytes>,
-    queued: usize,
-    accepted: u64,
-    /// `close` was called: nothing more is taken, the queue still goes out.
-    closing: bool,
-    draining: bool,
-    /// Whether a terminal's program would see a line without its end.
-    within_line: bool,
-    /// What the kernel was given, what of that the program has read as far as is known, and when that was last more.
-    written: u64,
-    taken: u64,
-    taken_at: Instant,
-    /// Whether it is a pipe, which says how much of it is unread.
-    pipe: bool,
-    /// What all programs' inputs hold together, and this one's part of it.
-    total: Arc<AtomicUsize>,
-    charged: usize,
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.charged, Ordering::Relaxed);
-    }
 }
 
 impl Stdin {
@@ -346,58 +320,6 @@ impl Stdin {
                 return Ok(());
             }
             ready.clear_ready();
-        }
-    }
-}
-
-impl State {
-    /// Writes until the queue is empty or the kernel takes no more.
-    fn write(&mut self, target: &OwnedFd) -> Result<(), Errno> {
-        while let Some(front) = self.queue.front_mut() {
-            match rustix::io::write(target, front) {
-                Ok(count) => {
-                    front.advance(count);
-                    self.queued -= count;
-                    self.written += count as u64;
-                    if front.is_empty() {
-                        self.queue.pop_front();
-                    }
-                }
-                Err(Errno::AGAIN) => {
-                    self.look(target);
-                    return Ok(());
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes whether the program has read more since the last look. A pipe takes more by the page, and a program may read
-    /// less at a time: so it is asked. A terminal cannot be; it takes more after about 4 KiB.
-    fn look(&mut self, target: &OwnedFd) {
-        let unread = if self.pipe { rustix::io::ioctl_fionread(target).unwrap_or(0) } else { 0 };
-        let taken = self.written.saturating_sub(unread);
-        if taken != self.taken {
-            (self.taken, self.taken_at) = (taken, Instant::now());
-        }
-    }
-
-    /// Whether the program lets its input wait and has taken nothing of it for long.
-    fn stuck(&self) -> bool {
-        self.taken_at.elapsed() >= STDIN_PATIENCE
-    }
-
-    /// Counts what is queued now.
-    fn charge(&mut self) {
-        self.total.fetch_add(self.queued, Ordering::Relaxed);
-        self.total.fetch_sub(std::mem::replace(&mut self.charged, self.queued), Ordering::Relaxed);
-    }
-
-    fn close_if_done(&mut self) {
-        if self.closing && self.queued == 0 && !self.draining {
-            self.target = None;
         }
     }
 }
