@@ -273,6 +273,9 @@ pub const CHANGE_JOURNAL_BYTES: u64 = 1 << 20;
 /// Files that are kept of what stood where others were put back: some failed attempts in a row.
 pub const CHANGE_REPLACED: usize = 16;
 
+/// Files that clients write while such a change is under way, of which is known that it was they: the last ones.
+pub const CHANGE_WRITTEN: usize = 1_024;
+
 /// Longest name of a lock that holds off snapshots.
 pub const LOCK_NAME_BYTES: usize = 256;
 

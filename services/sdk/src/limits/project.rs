@@ -11,8 +11,8 @@ pub const DOT_REPLIT_OPS: usize = 1_024;
 /// Keys of the path of one change; a third of what TOML may be nested.
 pub const DOT_REPLIT_DEPTH: usize = 32;
 
-/// How often a change is made anew because somebody else has written the file.
-pub const DOT_REPLIT_ROUNDS: u32 = 8;
+/// How often a change of a file is made anew because somebody else has written it.
+pub const EDIT_ROUNDS: u32 = 8;
 
 /// What its variables may take together: as much as the kernel gives to one string of a program.
 pub const PROJECT_ENV_BYTES: usize = 128 * KIB;

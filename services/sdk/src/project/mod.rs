@@ -42,7 +42,7 @@ pub use workflow::{Task, Workflow, Workflows};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::workspace::{Metadata, Workspace};
+use crate::workspace::Workspace;
 
 /// The file at the root that says how the program is run.
 pub const FILE: &str = ".replit";
@@ -65,7 +65,9 @@ impl Engine {
     /// The workspace's program, and how it is run.
     pub fn project(&self) -> Project<'_> {
         let settings = self.settings();
-        let mut environment = self.environment().to_vec();
+        // Published files name the workspace so; what programs themselves have of that name counts.
+        let mut environment = vec![("REPL_HOME".into(), self.root().as_os_str().to_owned())];
+        environment.extend_from_slice(self.environment());
         environment.extend(settings.env);
         Project {
             workspace: self.workspace(),
@@ -83,9 +85,10 @@ impl Project<'_> {
     /// # Errors
     /// If it cannot be read, is too large, or is not what it should be.
     pub fn dot_replit(&self) -> Result<DotReplit> {
-        match self.text()? {
-            Some((text, _)) => DotReplit::parse(&text),
-            None => Ok(DotReplit::default()),
+        match self.workspace.read(Path::new(FILE), limits::DOT_REPLIT_BYTES) {
+            Ok(content) => DotReplit::parse(&utf8(content)?),
+            Err(error) if error.is_not_found() => Ok(DotReplit::default()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -98,26 +101,18 @@ impl Project<'_> {
         Ok(workflow.or_else(|| dot_replit.run.clone()))
     }
 
-    /// The text of `.replit`, and what file that is.
-    fn text(&self) -> Result<Option<(String, Metadata)>> {
-        let path = Path::new(FILE);
-        let (file, metadata) = match self.workspace.open_file(path) {
-            Ok(opened) => opened,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let content = self.workspace.read_opened(path, &file, &metadata, limits::DOT_REPLIT_BYTES)?;
-        let text = String::from_utf8(content).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-            Error::new(format!("{FILE}, line {line}: it is not UTF-8: write it anew as that"))
-        })?;
-        Ok(Some((text, metadata)))
-    }
-
     /// The main language: as a client has set it, else as `.replit` says it. `None` if neither does, or it is none that is
     /// known.
     pub(self) fn declared_language(&self, dot_replit: &DotReplit) -> Option<&'static Language> {
         Language::find(&self.language).or_else(|| Language::find(&dot_replit.language))
     }
+}
+
+/// The text of `.replit`.
+fn utf8(content: Vec<u8>) -> Result<String> {
+    String::from_utf8(content).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Error::new(format!("{FILE}, line {line}: it is not UTF-8: write it anew as that"))
+    })
 }

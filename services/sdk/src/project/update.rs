@@ -1,16 +1,14 @@
 //! Changing `.replit`: read, edited, and written if it is still what was read.
 
-use std::io::Write;
 use std::path::Path;
 
 use toml_edit::DocumentMut;
 
 use super::dot_replit::{DotReplit, shown, wrong_at};
-use super::{FILE, Project, edit};
+use super::{FILE, Project, edit, utf8};
 use crate::api::DotReplitUpdateOp;
 use crate::error::{Error, Result, printable};
 use crate::limits;
-use crate::workspace::{Cause, FileError};
 
 impl Project<'_> {
     /// Does all of `ops` to `.replit`, in their order, or none of them. What they do not mean stays as it is written, with
@@ -23,29 +21,10 @@ impl Project<'_> {
             let most = limits::DOT_REPLIT_OPS;
             return Err(Error::new(format!("{FILE}: {} changes at once, and {most} are allowed", ops.len())));
         }
-        let mut rounds = limits::DOT_REPLIT_ROUNDS;
-        loop {
-            match self.try_update(ops) {
-                Err(Error::File(FileError { cause: Cause::Refused(_), .. })) if rounds > 0 => rounds -= 1,
-                done => return done,
-            }
-        }
-    }
-
-    fn try_update(&self, ops: &[DotReplitUpdateOp]) -> Result<()> {
-        let (old, was) = self.text()?.unzip();
-        let text = edited(old.as_deref().unwrap_or_default(), ops)?;
-        if old.as_ref() == Some(&text) {
-            return Ok(());
-        }
-        let path = Path::new(FILE);
-        let mut draft = self.workspace.create(path)?;
-        draft.write_all(text.as_bytes()).map_err(|error| FileError::new("write", path, error))?;
-        draft.commit_if(|now| {
-            let same = now.copied() == was;
-            same.then_some(()).ok_or_else(|| "somebody else is writing it: try again".to_owned())
-        })?;
-        Ok(())
+        self.workspace.edit(Path::new(FILE), limits::DOT_REPLIT_BYTES, |old| {
+            let old = old.map(|content| utf8(content.to_vec())).transpose()?;
+            Ok(edited(&old.unwrap_or_default(), ops)?.into_bytes())
+        })
     }
 }
 

@@ -156,6 +156,8 @@ impl Draft {
         let mut attempts = (0..RACES).map(|_| self.put(&folder, &mut check));
         let put = attempts.find(|put| !matches!(put, Err(Cause::System(Errno::EEXIST))));
         let (rewritten, metadata) = put.unwrap_or(Err(Errno::EEXIST.into()))?;
+        // In its turn: whoever puts back what a change has broken looks in his.
+        workspace.note_written(&metadata);
         drop(turn);
         if fsync {
             rewritten.as_ref().unwrap_or(&self.content).sync_all()?;

@@ -18,6 +18,7 @@ mod across;
 mod change;
 mod changed;
 mod draft;
+mod edit;
 mod error;
 mod metadata;
 mod names;
@@ -34,8 +35,8 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -48,6 +49,7 @@ pub use error::{Cause, FileError};
 pub use metadata::{Kind, Metadata};
 pub use names::{from_wire, is_hidden, is_temporary, path_from_wire, to_wire};
 pub use read::{Entry, Listing};
+use rollback::Written;
 pub use rollback::{Replaced, Restored, Rollback};
 use turn::{Turn, Turns};
 
@@ -84,8 +86,8 @@ struct Inner {
     /// From the check of what is there to its replacement, among those who write through the agent.
     commits: Turns,
     temporaries: AtomicU64,
-    /// Whether a change of several files is under way.
-    changing: AtomicBool,
+    /// While a change of several files is under way: what clients have written since it began.
+    changing: Mutex<Option<Written>>,
     memory: Arc<Semaphore>,
 }
 
@@ -104,7 +106,7 @@ impl Workspace {
             quick,
             commits: Turns::default(),
             temporaries,
-            changing: AtomicBool::new(false),
+            changing: Mutex::default(),
             memory: Arc::new(Semaphore::new(limits::LARGE_FILES_BYTES)),
         })))
     }

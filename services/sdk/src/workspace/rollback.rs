@@ -7,7 +7,8 @@
 //! and their copies. While it is there the change is undecided, and whoever finds it rolls the change back: this agent
 //! ([`Rollback::roll_back`]) or the next one ([`Workspace::roll_back_left`]).
 //!
-//! What stands where a file is put back is not destroyed, for somebody may have edited it meanwhile ([`Replaced`]).
+//! A file that a client has written meanwhile, through the agent, and nobody after him, stays as he has it. What else stands
+//! where a file is put back is not destroyed, for somebody may have edited it meanwhile, too ([`Replaced`]).
 //!
 //! What it deliberately does not do: start or stop a program, which must have ended before anything is put back; look
 //! after folders and what else a program makes; hold off others who write the same files.
@@ -16,8 +17,9 @@ mod journal;
 mod put_back;
 mod replaced;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -25,7 +27,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use super::across::copy_alone;
 use super::change::sync_folder;
 use super::error::{Cause, FileError, shown};
-use super::metadata::Kind;
+use super::metadata::{Kind, Metadata};
 use super::place::Place;
 use super::read::open_regular;
 use super::{Result, Workspace};
@@ -46,7 +48,7 @@ pub struct Rollback {
     _open: Open,
 }
 
-/// A file that is as it was before the change.
+/// A file that is as it was before the change, or as a client has made it since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// The file, from the root. One that was not there before is gone now.
@@ -55,13 +57,17 @@ pub struct Restored {
     pub replaced: Replaced,
 }
 
+/// Files that clients have written through the agent while a change is under way: what they have made of them is theirs.
+#[derive(Debug, Default)]
+pub(super) struct Written(VecDeque<Metadata>);
+
 /// Held while a change is under way in this agent.
 #[derive(Debug)]
 struct Open(Workspace);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.changing.store(false, Ordering::Release);
+        *self.0.changing() = None;
     }
 }
 
@@ -94,7 +100,33 @@ impl Workspace {
     }
 
     fn open_change(&self) -> Option<Open> {
-        (!self.0.changing.swap(true, Ordering::Acquire)).then(|| Open(self.clone()))
+        let mut changing = self.changing();
+        if changing.is_some() {
+            return None;
+        }
+        *changing = Some(Written::default());
+        Some(Open(self.clone()))
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Option<Written>> {
+        self.0.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client has written this file: while a change is under way that is remembered.
+    pub(super) fn note_written(&self, file: &Metadata) {
+        if let Some(Written(files)) = self.changing().as_mut() {
+            if files.len() >= limits::CHANGE_WRITTEN {
+                files.pop_front();
+            }
+            files.push_back(*file);
+        }
+    }
+
+    /// Whether the last to write this file was a client, during the change that is under way.
+    fn is_written(&self, file: &Metadata) -> bool {
+        let same =
+            |one: &Metadata| (one.device, one.inode, one.changed) == (file.device, file.inode, file.changed);
+        self.changing().as_ref().is_some_and(|Written(files)| files.iter().any(same))
     }
 
     fn journal_error(&self, doing: &'static str, cause: Cause) -> FileError {

@@ -15,7 +15,7 @@ use super::{Replaced, Restored, not_a_folder, remove};
 use crate::workspace::change::sync_folder;
 use crate::workspace::draft::rewrite;
 use crate::workspace::error::{Cause, FileError, shown};
-use crate::workspace::metadata::Kind;
+use crate::workspace::metadata::{Kind, Metadata};
 use crate::workspace::place::{Place, look};
 use crate::workspace::read::open_regular;
 use crate::workspace::{Result, Workspace};
@@ -113,9 +113,18 @@ impl Workspace {
         Ok(replaced.map(|replaced| Restored { path: entry.path.clone(), replaced }))
     }
 
+    /// Whether what is there now is what a client has written. To be asked in the file's turn.
+    fn is_clients(&self, place: &Place) -> Result<bool, Cause> {
+        let stat = look(&place.dir, &place.name)?;
+        Ok(stat.is_some_and(|stat| self.is_written(&Metadata::of(&stat))))
+    }
+
     fn take_away(&self, place: &Place) -> Result<Replaced, Cause> {
         not_a_folder(place)?;
         let _turn = self.commit_turn(&place.dir, &place.name)?;
+        if self.is_clients(place)? {
+            return Ok(Replaced::Stays);
+        }
         let replaced = self.keep_replaced(place);
         remove(place)?;
         Ok(replaced)
@@ -125,6 +134,10 @@ impl Workspace {
         not_a_folder(place)?;
         // What is kept is what is replaced, even if that takes a copy of it.
         let _turn = self.commit_turn(&place.dir, &place.name)?;
+        if self.is_clients(place)? {
+            remove(copy)?;
+            return Ok(Replaced::Stays);
+        }
         let replaced = self.keep_replaced(place);
         match rustix::fs::renameat(&copy.dir, &copy.name, &place.dir, &place.name) {
             Ok(()) => {}

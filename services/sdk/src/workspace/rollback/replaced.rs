@@ -30,6 +30,8 @@ const NAME_BYTES: usize = 200;
 pub enum Replaced {
     /// Nothing was there.
     Nothing,
+    /// It stays: a client has written it meanwhile.
+    Stays,
     /// It is kept in this file, as one of the last [`limits::CHANGE_REPLACED`].
     Kept(PathBuf),
     /// It is gone, as it could not be kept, for this reason.
@@ -40,6 +42,7 @@ impl fmt::Display for Replaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Replaced::Nothing => f.write_str("nothing"),
+            Replaced::Stays => f.write_str("written meanwhile, so it stays"),
             Replaced::Kept(path) => f.write_str(&shown(path.as_os_str())),
             Replaced::Lost(reason) => write!(f, "lost: {reason}"),
         }

@@ -109,7 +109,8 @@ fn a_change_that_fails_has_not_happened() {
     files.write_in_place(SPEC, "half of a sp");
     files.write_anew(LOCK, "");
     files.write_in_place("made", "x");
-    files.put("no/folder", "x");
+    fs::create_dir(files.root().join("no")).unwrap();
+    files.write_in_place("no/folder", "x");
     files.remove(Path::new("removed")).unwrap();
     let restored = change.roll_back().unwrap();
     assert_eq!(paths(&restored), [SPEC, LOCK, "removed", "made", "no/folder"]);
@@ -123,6 +124,33 @@ fn a_change_that_fails_has_not_happened() {
     assert_eq!(files.names(""), ["folder", "no", SPEC, "removed", "sub"]);
     assert!(files.names("no").is_empty() && files.is_tidy());
     assert_eq!(files.next_agent().roll_back_left().unwrap(), []);
+}
+
+#[test]
+fn what_a_client_has_written_last_stays_as_he_has_it() {
+    let files = project();
+    let change = files.change(&[SPEC, LOCK, "made", "both"]).unwrap();
+    files.write_in_place(SPEC, "half");
+    files.write(Path::new(SPEC), b"a person's").unwrap();
+    files.write(Path::new("made"), b"a person's").unwrap();
+    // Whoever writes after him is undone, though he has not seen it.
+    files.write(Path::new(LOCK), b"a person's").unwrap();
+    files.write_in_place(LOCK, "half");
+    files.write(Path::new("both"), b"a person's").unwrap();
+    files.write_anew("both", "half");
+    let restored = change.roll_back().unwrap();
+    assert_eq!(paths(&restored), [SPEC, LOCK, "made", "both"]);
+    assert_eq!([&restored[0].replaced, &restored[2].replaced], [&Replaced::Stays; 2]);
+    assert_eq!(
+        [SPEC, LOCK, "made"].map(|path| files.read_text(path).unwrap()),
+        ["a person's", "lock", "a person's"]
+    );
+    assert!(files.is_tidy() && !files.root().join("both").exists());
+    // Of what was written before a change nothing is known in it.
+    let change = files.change(&[SPEC]).unwrap();
+    files.write_in_place(SPEC, "half");
+    assert_eq!(kept(&change.roll_back().unwrap()[0]), "half");
+    assert_eq!(files.read_text(SPEC).unwrap(), "a person's");
 }
 
 #[test]
