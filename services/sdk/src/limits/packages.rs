@@ -1,5 +1,7 @@
 //! Bounds of what package managers are asked and answer.
 
+use std::time::Duration;
+
 use super::{KIB, MIB};
 
 /// Requests of one channel that are not answered yet: a person has a few.
@@ -25,3 +27,10 @@ pub const PACKAGE_SOURCES: usize = 2_000;
 
 /// Largest of them; larger ones are made by programs.
 pub const PACKAGE_SOURCE_BYTES: usize = MIB;
+
+/// Longest that one command of a package manager may take: what is compiled from source takes minutes, on a small machine
+/// many.
+pub const PACKAGE_COMMAND: Duration = Duration::from_secs(3600);
+
+/// How long packages are still changed for people who have all left: a page that is loaded anew is back by then.
+pub const PACKAGE_DESERTED: Duration = Duration::from_secs(60);

@@ -39,8 +39,8 @@ pub struct Language {
     pub repl: &'static [&'static str],
     /// Evaluates source text, piece by piece.
     pub eval: Option<Eval>,
-    /// Folders at the root in which a workspace keeps programs of its own, such as those of its packages: where there are
-    /// any, its programs are searched there first.
+    /// Folders at the root, or in a folder that a variable names (`$NAME/bin`), in which a workspace keeps programs of its
+    /// own, such as those of its packages: where there are any, its programs are searched there first.
     pub bin: &'static [&'static str],
     /// Where its packages come from.
     pub packager: Option<Packager>,

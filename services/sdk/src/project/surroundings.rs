@@ -2,13 +2,12 @@
 //! and what manages those packages.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::dot_replit::{self, DotReplit};
 use super::language::{LANGUAGES, Language};
-use super::{Project, env};
-use crate::error::Result;
-use crate::workspace::Kind;
+use super::{FILE, Project, env};
+use crate::error::{Error, Result, printable};
 
 /// Where programs are searched if no variable says it, as the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -32,7 +31,14 @@ impl Project<'_> {
     /// If `.replit` is wrong, or the root cannot be listed.
     pub fn packaging(&self, language: Option<&'static Language>) -> Result<Packaging> {
         let dot_replit = self.dot_replit()?;
-        let found = language.or_else(|| Language::find(&dot_replit.packager.language));
+        let said = &dot_replit.packager.language;
+        let found = language.or_else(|| Language::find(said));
+        if found.is_none() && !said.is_empty() {
+            let said = printable(said);
+            return Err(Error::new(format!(
+                "{FILE}: packages of {said}, which [packager] names, are not known here"
+            )));
+        }
         let language = match found.or_else(|| self.declared_language(&dot_replit)) {
             Some(language) => Some(language),
             None => {
@@ -62,19 +68,27 @@ impl Project<'_> {
         language: Option<&Language>,
     ) -> Result<Vec<(OsString, OsString)>> {
         let mut variables = env::expand(&dot_replit.env, &self.environment)?;
-        let folders = language.into_iter().flat_map(|language| language.bin);
-        let is_there = |folder: &&&str| {
-            let found = self.workspace.stat(Path::new(folder));
-            matches!(found, Ok(Some(metadata)) if metadata.kind == Kind::Folder)
+        let known = |name: &str| {
+            let all = self.environment.iter().chain(&variables).rev();
+            all.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
         };
         let mut path = OsString::new();
-        for folder in folders.filter(is_there) {
-            path.push(self.workspace.root().join(folder));
-            path.push(":");
+        for folder in language.into_iter().flat_map(|language| language.bin) {
+            let folder = match folder.strip_prefix('$').and_then(|folder| folder.split_once('/')) {
+                Some((name, inner)) => {
+                    known(name).filter(|base| !base.is_empty()).map(|base| PathBuf::from(base).join(inner))
+                }
+                None => Some(PathBuf::from(folder)),
+            };
+            let folder = folder.map(|folder| self.workspace.root().join(folder));
+            // Only asked for, as whoever searches a program there does.
+            if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
+                path.push(folder);
+                path.push(":");
+            }
         }
         if !path.is_empty() {
-            let known = self.environment.iter().chain(&variables).rev().find(|(name, _)| name == "PATH");
-            path.push(known.map_or(DEFAULT_PATH.as_ref(), |(_, path)| path.as_os_str()));
+            path.push(known("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
             variables.push(("PATH".into(), path));
         }
         Ok(variables)
