@@ -28,11 +28,14 @@ pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T>>;
 /// Where packages come from, and the tools that get them. Boxed futures, because which one it is is known only when a
 /// workspace is looked at.
 ///
-/// `add`, `remove` and `install` run while nobody else changes the workspace's packages, and [`files`](Ecosystem::files)
-/// are put back if they fail: they need not clean up there.
+/// `add`, `remove` and `install` run while nobody else changes the workspace's packages, and these files are put back if
+/// they fail: they need not clean up there.
 pub(crate) trait Ecosystem: Sync {
-    /// Specfiles and lock files at the root: what a change writes besides the packages themselves.
-    fn files(&self) -> &'static [&'static str];
+    /// Specfiles at the root that its tools write when packages are added or removed.
+    fn specfiles(&self) -> &'static [&'static str];
+
+    /// Lock files at the root, which its tools write at any time.
+    fn locks(&self) -> &'static [&'static str];
 
     /// Variables of its tools, so that they ask nothing and print no bars.
     fn env(&self) -> &'static [(&'static str, &'static str)];

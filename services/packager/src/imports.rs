@@ -69,11 +69,11 @@ pub(crate) async fn ensure(managed: &Managed, file: Option<File>, install: bool)
         tools.print(format!("{}\n", json!(list))).await;
         return Ok(());
     }
-    if !missing.is_empty() {
-        change::add(managed, &checked(ecosystem, missing)?).await?;
+    if missing.is_empty() && listed.is_empty() {
+        return Ok(());
     }
-    // What the specfile names may not be here yet.
-    if listed.is_empty() { Ok(()) } else { change::install(managed).await }
+    let missing = if missing.is_empty() { missing } else { checked(ecosystem, missing)? };
+    change::ensure(managed, &missing).await
 }
 
 async fn find(managed: &Managed, finder: &Finder, file: Option<File>) -> Result<Found> {

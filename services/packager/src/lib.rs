@@ -10,7 +10,8 @@
 //! with the agent, specfile and lock file are put back as they were ([`Rollback`](pid1_sdk::workspace::Rollback)). What
 //! else it has already brought, such as files in `node_modules`, stays: the next change makes use of it.
 //!
-//! A channel that ends stops what it has asked for.
+//! In: `clear` stops what was asked for here, and so does the channel's end; a named channel that nobody has come back to
+//! for [`PACKAGE_DESERTED`](pid1_sdk::limits::PACKAGE_DESERTED) stops it, too.
 //!
 //! Source: the published messages; UPM, whose words these are: at most 20 results, none for an empty query.
 #![warn(missing_docs)]
@@ -25,6 +26,7 @@ mod tools;
 use std::collections::HashMap;
 
 use pid1_sdk::api::{Hint, PackageListSpecfileResp, command::Body};
+use pid1_sdk::channel::Timer;
 use pid1_sdk::{
     Channel, Error, Member, Reply, Result, Right, Service, SessionId, Ticket, limits, unsupported,
 };
@@ -41,8 +43,10 @@ pub struct Packager {
     /// Requests that are not answered yet, by number.
     asked: HashMap<u64, Ticket>,
     requests: u64,
+    /// While nobody is here, and something is asked for.
+    deserted: Option<Timer>,
     closed: CancellationToken,
-    _closes: DropGuard,
+    closes: DropGuard,
 }
 
 /// What a request has come to.
@@ -52,6 +56,8 @@ pub enum Event {
     Print(String),
     /// To be said to whoever has asked.
     Hint(SessionId, String),
+    /// Nobody has come back.
+    Deserted,
     /// The request of this number is done.
     Done(u64, Result<Box<Body>>),
 }
@@ -64,8 +70,8 @@ impl Service for Packager {
 
     async fn open(_ch: &mut Channel<Event>) -> Result<Self> {
         let closed = CancellationToken::new();
-        let _closes = closed.clone().drop_guard();
-        Ok(Packager { asked: HashMap::new(), requests: 0, closed, _closes })
+        let closes = closed.clone().drop_guard();
+        Ok(Packager { asked: HashMap::new(), requests: 0, deserted: None, closed, closes })
     }
 
     fn needs(body: &Body) -> Right {
@@ -105,14 +111,28 @@ impl Service for Packager {
                 // Not a task of the channel: what has been begun is put back also when that has ended.
                 let runtimes = ch.engine().runtimes().clone();
                 runtimes.spawn(async move {
-                    let answer = asker.answer(body).await.map(Box::new);
+                    let answer = tools::caught(asker.answer(body)).await.map(Box::new);
                     drop(share);
                     // Nobody is there to be answered if the channel has ended.
                     let _ = events.send(Event::Done(number, answer)).await;
                 });
                 Ok(Reply::Later)
             }
+            Body::Clear(_) => {
+                self.stop("it was cleared");
+                Ok(Reply::None)
+            }
             other => unsupported(&other),
+        }
+    }
+
+    async fn attach(&mut self, _ch: &mut Channel<Event>, _member: &Member) {
+        self.deserted = None;
+    }
+
+    async fn detach(&mut self, ch: &mut Channel<Event>, _member: &Member) {
+        if ch.audience().is_empty() && !self.asked.is_empty() {
+            self.deserted = Some(ch.after(limits::PACKAGE_DESERTED, Event::Deserted));
         }
     }
 
@@ -124,6 +144,8 @@ impl Service for Packager {
         match event {
             Event::Print(text) => ch.broadcast(Body::Output(text)),
             Event::Hint(session, text) => ch.send(session, Body::Hint(Hint { text })),
+            Event::Deserted if self.deserted.take().is_some() => self.stop("nobody is here any more"),
+            Event::Deserted => {}
             Event::Done(number, answer) => {
                 if let Some(ticket) = self.asked.remove(&number) {
                     match answer {
@@ -136,8 +158,18 @@ impl Service for Packager {
     }
 
     async fn close(&mut self, _ch: &mut Channel<Event>) {
+        self.stop("the channel was closed");
+    }
+}
+
+impl Packager {
+    /// Stops what was asked for here, and what waits. Tools that run are stopped, and what they have changed is put back.
+    fn stop(&mut self, why: &str) {
         for (_, ticket) in self.asked.drain() {
-            ticket.fail(tools::stopped());
+            ticket.fail(Error::new(format!("packager: stopped, because {why}")));
         }
+        self.closed = CancellationToken::new();
+        // The old one is dropped, and so cancelled.
+        self.closes = self.closed.clone().drop_guard();
     }
 }

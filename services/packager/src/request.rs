@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,7 +115,8 @@ impl Asker {
         let packaging = self.engine.runtimes().file_work(move || engine.project().packaging(language)).await;
         let packaging = packaging.unwrap_or_else(|| Err(Error::new("packager: the agent is ending")))?;
         let Some(language) = packaging.language else {
-            let known: Vec<_> = managed_languages().flat_map(|(_, files)| files).copied().collect();
+            let mut known: Vec<_> = managed_languages().flat_map(|(_, files)| files).copied().collect();
+            known.dedup();
             return Err(Error::new(format!(
                 "packager: the workspace's language is not known: write language = \"…\" into .replit, or begin with one of \
                  {}",
@@ -176,7 +178,12 @@ pub(crate) fn checked(ecosystem: &dyn Ecosystem, packages: Vec<Package>) -> Resu
             Err(why) => Err(Error::new(format!("packager: {} cannot be a package: {why}", shown(&package)))),
         }
     };
-    packages.into_iter().map(check).collect()
+    let packages: Vec<_> = packages.into_iter().map(check).collect::<Result<_>>()?;
+    let mut names = HashSet::new();
+    match packages.iter().find(|package| !names.insert(ecosystem.plain_name(&package.name))) {
+        Some(twice) => Err(Error::new(format!("packager: the request names {} twice", shown(twice)))),
+        None => Ok(packages),
+    }
 }
 
 /// A package as people would write it, not too long.

@@ -4,10 +4,12 @@
 //! What it deliberately does not do: know any of them.
 
 use std::ffi::{OsStr, OsString};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use pid1_sdk::channel::Audience;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::{printable, printable_lines};
@@ -25,6 +27,9 @@ use crate::ecosystem::Ecosystem;
 
 /// How long a package manager may think about a question; registries that are far away take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is remembered of the end of what a program prints: it says why it has failed.
+const END_BYTES: usize = 4 << 10;
 
 /// What of an ecosystem's programs, and what they are run with. Works on after its channel has ended, but starts nothing
 /// then.
@@ -61,11 +66,21 @@ impl Tools {
     pub(crate) async fn run_with(&self, args: &[OsString], env: &[(OsString, OsString)]) -> Result<()> {
         self.print(format!("--> {}\n", shown(args, args.len()))).await;
         let process = self.start(args, env, false)?;
-        let exit = self.attend(&process, self.show(process.stdout())).await?;
-        match exit.success() {
-            true => Ok(()),
-            false => Err(Error::new(format!("{}: {}", name(args), exit.text()))),
+        let mut end = String::new();
+        let shown = async {
+            let show = self.show(process.stdout(), &mut end);
+            if tokio::time::timeout(limits::PACKAGE_COMMAND, show).await.is_err() {
+                let most = limits::PACKAGE_COMMAND;
+                self.print(format!("{} is stopped: it has taken {most:?}\n", name(args))).await;
+                process.stop(StopCause::Timeout);
+            }
+        };
+        let exit = self.attend(&process, shown).await?;
+        if exit.success() {
+            return Ok(());
         }
+        let said = reason(&end).map(|line| format!(": {}", printable(line))).unwrap_or_default();
+        Err(Error::new(format!("{}: {}{said}", name(args), exit.text())))
     }
 
     /// Runs a program for what it prints, with this on its standard input, and shows nothing of it.
@@ -138,9 +153,21 @@ impl Tools {
         self.look(move |workspace| text(workspace, path)).await
     }
 
-    /// Writes a file at the root.
-    pub(crate) async fn write(&self, path: &'static str, text: String) -> Result<()> {
-        self.look(move |workspace| Ok(workspace.write(Path::new(path), text.as_bytes()).map(drop)?)).await
+    /// Changes the text of a file at the root, which may not be there; whatever others make of it meanwhile counts.
+    pub(crate) async fn edit(
+        &self,
+        path: &'static str,
+        edit: impl Fn(&str) -> Result<String> + Send + 'static,
+    ) -> Result<()> {
+        self.look(move |workspace| {
+            workspace.edit(Path::new(path), limits::PACKAGE_FILE_BYTES, |old| {
+                let old = utf8(path, old.unwrap_or_default())?;
+                let text = old.strip_prefix(BOM).unwrap_or(old);
+                let mark = if text.len() == old.len() { "" } else { BOM };
+                Ok([mark, &edit(text)?].concat().into_bytes())
+            })
+        })
+        .await
     }
 
     fn start(&self, args: &[OsString], env: &[(OsString, OsString)], split_stderr: bool) -> Result<Process> {
@@ -199,30 +226,62 @@ impl Tools {
         Ok(exit)
     }
 
-    /// Shows output until the program's end, as fast as the members take it.
-    async fn show(&self, log: &OutputLog) {
+    /// Shows output until the program's end, as fast as the members take it; the end of it.
+    async fn show(&self, log: &OutputLog, end: &mut String) {
         let (mut reader, mut carry) = (log.reader(0, Hold::Back), Utf8Carry::new());
         loop {
             self.audience.room_for_all().await;
-            match reader.next(limits::OUTPUT_CHUNK_BYTES).await {
-                Item::Chunk { bytes, .. } => self.print(carry.push(&bytes)).await,
-                Item::Gap { .. } => self.print(carry.finish()).await,
-                Item::Settled | Item::End => return self.print(carry.finish()).await,
+            let (text, over) = match reader.next(limits::OUTPUT_CHUNK_BYTES).await {
+                Item::Chunk { bytes, .. } => (carry.push(&bytes), false),
+                Item::Gap { .. } => (carry.finish(), false),
+                Item::Settled | Item::End => (carry.finish(), true),
+            };
+            end.push_str(&text);
+            end.drain(..end.ceil_char_boundary(end.len().saturating_sub(END_BYTES)));
+            self.print(text).await;
+            if over {
+                return;
             }
         }
     }
 }
 
+/// The line in which a program says why it has failed: the first that is an error and not only its number, else the last.
+fn reason(end: &str) -> Option<&str> {
+    let mut lines = end.lines().map(str::trim).filter(|line| !line.is_empty());
+    let says = |line: &&str| {
+        let line = line.to_lowercase();
+        line.contains("error") && !line.contains("error code")
+    };
+    lines.clone().find(says).or_else(|| lines.next_back())
+}
+
+/// What `work` comes to; an error if it panics, which is a mistake of ours.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| {
+        Err(Error::new("packager: this failed within the agent itself: its log says where"))
+    })
+}
+
 /// The text of a file of the workspace; `None` if there is none.
 pub(crate) fn text(workspace: &Workspace, path: &str) -> Result<Option<String>> {
     match workspace.read(Path::new(path), limits::PACKAGE_FILE_BYTES) {
-        Ok(content) => match String::from_utf8(content) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(Error::new(format!("{path}: it is not UTF-8: write it anew as that"))),
-        },
+        Ok(content) => {
+            let text = utf8(path, &content)?;
+            Ok(Some(text.strip_prefix(BOM).unwrap_or(text).to_owned()))
+        }
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What some editors begin a file with.
+const BOM: &str = "\u{feff}";
+
+fn utf8<'a>(path: &str, content: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(content)
+        .map_err(|_| Error::new(format!("{path}: it is not UTF-8: write it anew as that")))
 }
 
 /// All that is printed; `None` if that is too much.
@@ -242,17 +301,16 @@ async fn all_of(mut reader: LogReader) -> Option<Vec<u8>> {
 
 /// The last lines that are printed.
 async fn end_of(reader: Option<LogReader>) -> String {
-    const LONG: usize = 4 << 10;
     let (Some(mut reader), mut end) = (reader, Vec::new()) else { return String::new() };
     while let Item::Chunk { bytes, .. } = reader.next(limits::OUTPUT_CHUNK_BYTES).await {
         end.extend(bytes);
-        end.drain(..end.len().saturating_sub(LONG));
+        end.drain(..end.len().saturating_sub(END_BYTES));
     }
     printable_lines(&String::from_utf8_lossy(&end))
 }
 
 pub(crate) fn stopped() -> Error {
-    Error::new("packager: stopped, because the channel was closed")
+    Error::new("packager: stopped")
 }
 
 /// What is shown of a command in an error: the program, or Python's module, and what it was to do.

@@ -123,6 +123,8 @@ test("Python: pip and pyproject.toml", patiently, async () => {
   const text = '[project]\nname = "x" # ours\nversion = "0"\ndependencies = []\n';
   const here = await project({ "main.py": PYTHON_MAIN, "pyproject.toml": text });
   here.files = ["pyproject.toml"];
+  // As it is left where somebody was killed while it was made.
+  await run("python3", ["-m", "venv", "--without-pip", here.path(".venv")]);
   await life(here, { ...python, listed: "six ==1.16.0", clean: () => rmSync(here.path(".venv"), { recursive: true }) });
   assert.ok(here.read("pyproject.toml").includes('name = "x" # ours'));
   await here.stop();
@@ -271,42 +273,76 @@ test("two clients at once, one after the other; both see both", patiently, async
   await here.stop();
 });
 
-test("a channel that closes stops its package manager, and the specfile is as it was", patiently, async () => {
-  // Cargo writes the manifest, and then never gets the package.
-  const hangs = createServer((request, response) => {
-    const url = `http://127.0.0.1:${hangs.address().port}`;
+/** A project of Rust in the middle of an addition: cargo has written the manifest, and never gets the package. */
+async function hanging(name) {
+  const server = createServer((request, response) => {
+    const url = `http://127.0.0.1:${server.address().port}`;
     if (request.url === "/config.json") response.end(JSON.stringify({ dl: `${url}/dl`, api: url }));
     else if (request.url === "/an/ab/anabel")
       response.end(`${JSON.stringify({ name: "anabel", vers: "1.0.0", deps: [], cksum: "0".repeat(64), features: {}, yanked: false })}\n`);
     else if (!request.url.startsWith("/dl")) response.writeHead(404).end();
   });
-  hangs.listen(0, "127.0.0.1");
-  await once(hangs, "listening");
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   const manifest = '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n';
-  const here = await project({
-    "Cargo.toml": manifest,
-    "src/main.rs": "fn main() {}\n",
-    ".cargo/config.toml": `[source.crates-io]\nreplace-with = "hangs"\n[source.hangs]\nregistry = "sparse+http://127.0.0.1:${hangs.address().port}/"\n`,
-  });
-  const own = await here.crosis.channel("packager3");
+  const config = `[source.crates-io]\nreplace-with = "hangs"\n[source.hangs]\nregistry = "sparse+http://127.0.0.1:${server.address().port}/"\n`;
+  const here = await project({ "Cargo.toml": manifest, "src/main.rs": "fn main() {}\n", ".cargo/config.toml": config });
+  const own = await here.crosis.channel("packager3", { name });
   const answer = own.request(add(pkg("anabel")));
-  await eventually(() => here.read("Cargo.toml").includes("anabel"), "cargo has written the manifest", PATIENCE_MS);
   await own.see("--> cargo fetch", PATIENCE_MS);
-  // Others wait for their turn meanwhile, and snapshots for its end.
+  assert.ok(here.read("Cargo.toml").includes("anabel"));
+  return {
+    ...here,
+    manifest,
+    own,
+    answer,
+    async stop() {
+      await here.stop();
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+test("a channel that closes stops its package manager, and the specfile is as it was", patiently, async () => {
+  const here = await hanging();
+  // Others wait for their turn meanwhile and are told for what, and snapshots wait for its end.
   const snapshots = await here.crosis.channel("snapshot");
   const held = await snapshots.request({ fsTakeLock: { name: "packager" } });
   assert.match(held.error, /held by packager3/);
-  await own.close();
-  assert.ok((await answer).channelClosed, "the client gets no answer of a channel that it closed");
-  await eventually(() => here.read("Cargo.toml") === manifest, "the manifest is as it was");
-  await eventually(() => here.read("Cargo.lock") === null, "there is no lock file, as before");
+  const waits = here.packages.request(install);
+  await here.packages.see(/Waiting for an addition of packages that has begun \d+ s ago\./);
+  await here.own.close();
+  assert.ok((await here.answer).channelClosed, "the client gets no answer of a channel that it closed");
+  assert.equal((await waits).body, "ok");
+  assert.equal(here.read("Cargo.toml"), here.manifest);
+  assert.ok(!here.read("Cargo.lock").includes("anabel"));
   // The next one goes on at once.
   rmSync(here.path(".cargo"), { recursive: true });
   await get(here.packages, add(pkg("itoa", "=1.0.11")));
   assert.deepEqual(await list(here.packages), ["itoa =1.0.11"]);
   await here.stop();
-  hangs.closeAllConnections();
-  hangs.close();
+});
+
+test("clear stops it, too, and what people have written meanwhile stays", patiently, async () => {
+  const here = await hanging("packager-of-two");
+  const files = await here.crosis.channel("gcsfiles");
+  const mine = `${here.manifest}# mine\n`;
+  assert.equal((await files.request({ write: { path: "Cargo.toml", content: Buffer.from(mine) } })).body, "ok");
+  assert.equal((await here.own.request({ clear: {} })).body, "ok");
+  assert.equal((await here.answer).error, "packager: stopped, because it was cleared");
+  await here.own.see("Cargo.toml was edited meanwhile and stays so");
+  assert.equal(here.read("Cargo.toml"), mine);
+  await here.stop();
+});
+
+test("a workspace of crates without a package of its own is told so, and no member is taken for it", async () => {
+  const member = '[package]\nname = "a"\nversion = "0.1.0"\nedition = "2021"\n';
+  const here = await project({ "Cargo.toml": '[workspace]\nmembers = ["a"]\nresolver = "2"\n', "a/Cargo.toml": member, "a/src/lib.rs": "" });
+  const { error } = await here.packages.request(add(pkg("itoa")));
+  assert.match(error, /Cargo\.toml is a workspace without a package of its own: use cargo add --package MEMBER/);
+  assert.equal(here.read("a/Cargo.toml"), member);
+  await here.stop();
 });
 
 test("what is imported and missing is installed when asked", patiently, async () => {
@@ -326,7 +362,7 @@ test("what is imported and missing is installed when asked", patiently, async ()
 test("what .replit wants after an installation is done, and said if it fails", patiently, async () => {
   const here = await project({ "package.json": '{"name":"x"}', ".replit": '[packager]\nafterInstall = "echo after the installation; exit 3"\n' });
   const answer = await here.packages.request(add(pkg("left-pad", "1.3.0")));
-  assert.equal(answer.error, "packager: the packages are installed, but afterInstall of .replit: sh -c: exit status 3");
+  assert.equal(answer.error, "packager: the packages are installed, but afterInstall of .replit: sh -c: exit status 3: after the installation");
   await here.packages.see("after the installation");
   assert.deepEqual(await list(here.packages), ["left-pad 1.3.0"]);
   here.write(".replit", '[packager]\nafterInstall = "echo well"\n');

@@ -1,5 +1,7 @@
 //! Node: package.json, and npm, pnpm, yarn or bun, whichever the project's lock file is of.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
 use pid1_sdk::api::Package;
@@ -51,15 +53,18 @@ static IMPORTS: Finder = Finder {
 pub(super) struct Node;
 
 impl Ecosystem for Node {
-    fn files(&self) -> &'static [&'static str] {
+    fn specfiles(&self) -> &'static [&'static str] {
+        // pnpm keeps in the other which packages may run scripts.
+        &[MANIFEST, "pnpm-workspace.yaml"]
+    }
+
+    fn locks(&self) -> &'static [&'static str] {
         &[
-            MANIFEST,
             "package-lock.json",
             "npm-shrinkwrap.json",
             "pnpm-lock.yaml",
-            // pnpm keeps there which packages may run scripts.
-            "pnpm-workspace.yaml",
             "yarn.lock",
+            ".pnp.cjs",
             "bun.lock",
             "bun.lockb",
         ]
@@ -123,15 +128,20 @@ impl Ecosystem for Node {
     fn add<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
         Box::pin(async move {
             let manager = tools.look(manager).await?;
-            if tools.text(MANIFEST).await?.is_none() {
-                // Without one, npm would take that of a folder above the workspace.
-                tools.write(MANIFEST, "{}\n".to_owned()).await?;
+            let manifest = tools.text(MANIFEST).await?;
+            if manifest.is_none() {
+                tools.look(|workspace| begin(workspace.root())).await?;
             }
             let mut args = vec![manager.name.to_owned()];
             args.extend(manager.add.iter().map(|word| (*word).to_owned()));
+            // To the root itself, where they would otherwise ask whether that is meant.
             if manager.name == "pnpm" && tools.text("pnpm-workspace.yaml").await?.is_some() {
-                // To the root itself, where it would otherwise ask whether that is meant.
                 args.push("--workspace-root".to_owned());
+            }
+            if manager.name == "yarn" && is_workspace(manifest.as_deref()) {
+                // Its later versions ask nothing, and do not know this.
+                let later = tools.text("yarn.lock").await?.is_some_and(|lock| lock.contains("__metadata:"));
+                args.extend((!later).then(|| "--ignore-workspace-root-check".to_owned()));
             }
             if manager.name == "npm" && packages.iter().all(|package| is_exact(&package.spec)) {
                 // As the others do: else it writes down that later ones will do.
@@ -199,6 +209,18 @@ impl Ecosystem for Node {
             }
         })
     }
+}
+
+/// Begins a manifest: without one, npm would take that of a folder above the workspace. Not through the workspace, where it
+/// would count as somebody's own work.
+fn begin(root: &Path) -> Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).open(root.join(MANIFEST));
+    let written = made.and_then(|mut file| file.write_all(b"{}\n"));
+    written.map_err(|error| Error::new(format!("packager: cannot make {MANIFEST}: {error}")))
+}
+
+fn is_workspace(manifest: Option<&str>) -> bool {
+    manifest.and_then(|text| parsed(text).ok()).is_some_and(|manifest| manifest.contains_key("workspaces"))
 }
 
 /// Whether a spec is one version and no other.

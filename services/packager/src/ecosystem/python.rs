@@ -1,11 +1,12 @@
 //! Python: uv where a project is uv's or uv is there, else pip; requirements.txt or pyproject.toml.
 //!
-//! Packages go into an environment of the workspace's own: that which `VIRTUAL_ENV` names, else `.venv` or `venv`. If there
-//! is none it is made. Runs of the project find it ([`bin`](pid1_sdk::project::Language::bin)).
+//! Packages go into the environment that `VIRTUAL_ENV` names, if it is there or in the workspace, else into `.venv` or `venv`.
+//! If there is none it is made. Runs of the project find it ([`bin`](pid1_sdk::project::Language::bin)).
 
 mod lookup;
 mod requirement;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use pid1_sdk::api::Package;
@@ -25,9 +26,15 @@ const OTHERS: [(&str, &str); 3] =
 /// Folders of environments, the first of which is made if there is none.
 const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
 
-/// Prints the versions of the packages that are its arguments.
-const VERSIONS: &str =
-    "import sys, json, importlib.metadata as m; print(json.dumps([m.version(n) for n in sys.argv[1:]]))";
+/// Prints the versions of the packages that are its arguments, `null` for one that is not here. Looked for among all, since
+/// older Pythons find only names that are written as they are.
+const VERSIONS: &str = "import sys, json, re, importlib.metadata as m
+plain = lambda name: re.sub('[-_.]+', '-', name or '').lower()
+here = {plain(d.metadata['Name']): d.version for d in m.distributions()}
+print(json.dumps([here.get(plain(name)) for name in sys.argv[1:]]))";
+
+/// Over the workspace's variables: into its environment, not its user's folder.
+const HERE: [(&str, &str); 1] = [("PIP_USER", "0")];
 
 static IMPORTS: Finder = Finder {
     command: &["python3", "-I", "-S", "-c"],
@@ -50,8 +57,13 @@ enum Keeper {
 }
 
 impl Ecosystem for Python {
-    fn files(&self) -> &'static [&'static str] {
-        &[REQUIREMENTS, PYPROJECT, "uv.lock"]
+    fn specfiles(&self) -> &'static [&'static str] {
+        // uv writes it. The other is written here only, in one step and the last one.
+        &[PYPROJECT]
+    }
+
+    fn locks(&self) -> &'static [&'static str] {
+        &["uv.lock"]
     }
 
     fn env(&self) -> &'static [(&'static str, &'static str)] {
@@ -112,12 +124,12 @@ impl Ecosystem for Python {
             install(tools, &python, &requirements).await?;
             let pinned = pinned(tools, &python, packages).await?;
             let file = keeper.specfile();
-            let old = tools.text(file).await?.unwrap_or_default();
-            let new = match keeper {
-                Keeper::Requirements => requirement::with(&old, &pinned)?,
-                _ => requirement::with_dependencies(&old, &pinned)?,
+            let wanted = pinned.clone();
+            let edit = move |old: &str| match keeper {
+                Keeper::Requirements => requirement::with(old, &wanted),
+                _ => requirement::with_dependencies(old, &wanted),
             };
-            tools.write(file, new).await?;
+            tools.edit(file, edit).await?;
             tools.print(format!("{file}: {}\n", pinned.join(", "))).await;
             Ok(())
         })
@@ -142,14 +154,12 @@ impl Ecosystem for Python {
             let uv = ["uv", "pip", "uninstall", "--python", &python, "--"];
             let pip = [python.as_str(), "-m", "pip", "uninstall", "--yes", "--"];
             let words = if tools.has("uv") { uv } else { pip };
-            tools.run(words.into_iter().chain(names.iter().map(String::as_str))).await?;
-            let file = keeper.specfile();
-            let old = tools.text(file).await?.unwrap_or_default();
-            let new = match keeper {
-                Keeper::Requirements => requirement::without(&old, &names),
-                _ => requirement::without_dependencies(&old, &names)?,
+            run_pip(tools, &python, words.into_iter().chain(names.iter().map(String::as_str))).await?;
+            let edit = move |old: &str| match keeper {
+                Keeper::Requirements => Ok(requirement::without(old, &names)),
+                _ => requirement::without_dependencies(old, &names),
             };
-            tools.write(file, new).await
+            tools.edit(keeper.specfile(), edit).await
         })
     }
 
@@ -244,8 +254,12 @@ async fn environment(tools: &Tools) -> Result<String> {
     let root = tools.engine.root().to_owned();
     let own = ENVIRONMENTS.map(|folder| root.join(folder));
     let python = |folder: &Path| folder.join("bin/python");
+    // One elsewhere is the operator's: made for nobody.
+    let named = named
+        .map(|folder| root.join(folder))
+        .filter(|folder| folder.starts_with(&root) || python(folder).exists());
     let folder = match named {
-        Some(folder) => root.join(folder),
+        Some(folder) => folder,
         None => own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]).clone(),
     };
     let path =
@@ -273,7 +287,23 @@ async fn install(tools: &Tools, python: &str, requirements: &[String]) -> Result
         true => &["uv", "pip", "install", "--python", python],
         false => &[python, "-m", "pip", "install"],
     };
-    tools.run(words.iter().copied().chain(requirements.iter().map(String::as_str))).await
+    run_pip(tools, python, words.iter().copied().chain(requirements.iter().map(String::as_str))).await
+}
+
+/// Runs pip, or uv in its place. An environment that has none, because whoever made it was killed or was uv, gets one.
+async fn run_pip(tools: &Tools, python: &str, words: impl Iterator<Item = &str>) -> Result<()> {
+    let args: Vec<_> = words.map(OsString::from).collect();
+    let env = HERE.map(|(name, value)| (name.into(), value.into()));
+    let failed = match tools.run_with(&args, &env).await {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let asked = tools.ask([python, "-c", "import pip"], &[], Vec::new()).await;
+    if tools.has("uv") || asked.is_ok_and(|asked| asked.exit.success()) {
+        return Err(failed);
+    }
+    tools.run([python, "-m", "ensurepip", "--upgrade"]).await?;
+    tools.run_with(&args, &env).await
 }
 
 /// The requirements of what has been installed: as it was asked for, else with the version that was found, because there is
@@ -282,13 +312,13 @@ async fn pinned(tools: &Tools, python: &str, packages: &[Package]) -> Result<Vec
     let names = packages.iter().map(|package| requirement::plain_name(&package.name));
     let words = [python, "-I", "-c", VERSIONS].map(str::to_owned).into_iter();
     let asked = tools.ask(words.chain(names), &[], Vec::new()).await?;
-    let versions: Vec<String> = serde_json::from_slice(&asked.stdout).map_err(|_| {
+    let versions: Vec<Option<String>> = serde_json::from_slice(&asked.stdout).map_err(|_| {
         let why = asked.stderr.lines().last().unwrap_or_default();
         Error::new(format!("packager: {} does not tell what is installed: {why}", printable(python)))
     })?;
-    let pin = |(package, version): (&Package, String)| match wanted(&package.spec) {
-        Some(_) => as_requirement(package),
-        None => format!("{}=={version}", package.name.replace(' ', "")),
+    let pin = |(package, version): (&Package, Option<String>)| match (wanted(&package.spec), version) {
+        (None, Some(version)) => format!("{}=={version}", package.name.replace(' ', "")),
+        _ => as_requirement(package),
     };
     Ok(packages.iter().zip(versions).map(pin).collect())
 }

@@ -25,8 +25,12 @@ struct Entry {
 }
 
 impl Ecosystem for Rust {
-    fn files(&self) -> &'static [&'static str] {
-        &[MANIFEST, "Cargo.lock"]
+    fn specfiles(&self) -> &'static [&'static str] {
+        &[MANIFEST]
+    }
+
+    fn locks(&self) -> &'static [&'static str] {
+        &["Cargo.lock"]
     }
 
     fn env(&self) -> &'static [(&'static str, &'static str)] {
@@ -38,13 +42,17 @@ impl Ecosystem for Rust {
     }
 
     fn plain_name(&self, name: &str) -> String {
-        name.trim().to_lowercase().replace('_', "-")
+        split(name.trim()).0.to_lowercase().replace('_', "-")
     }
 
     fn check(&self, Package { name, spec, .. }: &Package) -> Result<(), String> {
-        let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(letter) {
-            return Err("a crate is called such as serde_json".to_owned());
+        let good = |word: &str| {
+            let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(letter)
+        };
+        let (crate_name, mut features) = split(name);
+        if !good(crate_name) || !features.all(good) {
+            return Err("a crate is called such as serde_json, or serde[derive] with a feature".to_owned());
         }
         let letter = |c: char| c.is_ascii_alphanumeric() || "^~=<>*.,+- ".contains(c);
         if !spec.chars().all(letter) || spec.starts_with('-') {
@@ -59,15 +67,19 @@ impl Ecosystem for Rust {
 
     fn add<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
         Box::pin(async move {
-            if tools.text(MANIFEST).await?.is_none() {
-                return Err(Error::new("packager: there is no Cargo.toml: make one with cargo init"));
+            tools.look(manifest).await?;
+            let mut args = ["cargo", "add", "--manifest-path", MANIFEST].map(str::to_owned).to_vec();
+            for Package { name, spec, .. } in packages {
+                let (name, features) = split(name);
+                args.push(match wanted(spec) {
+                    // As other ecosystems write an exact version.
+                    Some(spec) => format!("{name}@{}", spec.replace("==", "=")),
+                    None => name.to_owned(),
+                });
+                for feature in features {
+                    args.extend(["--features".to_owned(), format!("{name}/{feature}")]);
+                }
             }
-            let mut args = vec!["cargo".to_owned(), "add".to_owned()];
-            args.extend(packages.iter().map(|Package { name, spec, .. }| match wanted(spec) {
-                // As other ecosystems write an exact version.
-                Some(spec) => format!("{name}@{}", spec.replace("==", "=")),
-                None => name.clone(),
-            }));
             tools.run(args).await?;
             // The lock file, and what it names.
             tools.run(["cargo", "fetch"]).await
@@ -83,13 +95,14 @@ impl Ecosystem for Rust {
             });
             // One that stands in two places is removed from both.
             while let Some(place) = entries.first().map(|entry| entry.place.clone()) {
-                let mut args = vec!["cargo".to_owned(), "remove".to_owned()];
+                let mut args = ["cargo", "remove", "--manifest-path", MANIFEST].map(str::to_owned).to_vec();
                 args.extend(place.iter().cloned());
                 let here = entries.extract_if(.., |entry| entry.place == place);
                 args.extend(here.map(|entry| entry.package.name));
+                // The lock file, too.
                 tools.run(args).await?;
             }
-            tools.run(["cargo", "fetch"]).await
+            Ok(())
         })
     }
 
@@ -142,11 +155,33 @@ fn why(stderr: &str) -> String {
     }
 }
 
+/// The name of a crate and the features that are wanted of it: `name[one,two]`.
+fn split(name: &str) -> (&str, impl Iterator<Item = &str>) {
+    let parts = name.split_once('[').and_then(|(name, inside)| Some((name, inside.strip_suffix(']')?)));
+    let (name, features) = parts.unwrap_or((name, ""));
+    (name, features.split(',').map(str::trim).filter(move |_| !features.is_empty()))
+}
+
+/// The manifest, which must be that of a package: of a mere workspace cargo would take a member for it.
+fn manifest(workspace: &Workspace) -> Result<Table> {
+    let none = || Error::new(format!("packager: there is no {MANIFEST}: make one with cargo init"));
+    let text = text(workspace, MANIFEST)?.ok_or_else(none)?;
+    let manifest = parsed(&text)?;
+    match manifest.contains_key("package") {
+        true => Ok(manifest),
+        false => Err(Error::new(format!(
+            "packager: {MANIFEST} is a workspace without a package of its own: use cargo add --package MEMBER in a shell"
+        ))),
+    }
+}
+
+fn parsed(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| Error::new(format!("{MANIFEST}: {}", error.message())))
+}
+
 fn entries(workspace: &Workspace) -> Result<Vec<Entry>> {
     let Some(text) = text(workspace, MANIFEST)? else { return Ok(Vec::new()) };
-    let manifest: Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Error::new(format!("{MANIFEST}: {}", error.message())))?;
+    let manifest = parsed(&text)?;
     let mut all = Vec::new();
     collect(&manifest, &[], &mut all);
     let targets = manifest.get("target").and_then(Value::as_table);
@@ -278,12 +313,27 @@ mod tests {
 
     #[test]
     fn what_cargo_could_take_for_something_else_is_refused() {
-        for (name, spec) in
-            [("", ""), ("-p", ""), ("a b", ""), ("a", "--git x"), ("a", "1\"x"), ("../a", ""), ("é", "")]
-        {
+        for (name, spec) in [
+            ("", ""),
+            ("-p", ""),
+            ("a b", ""),
+            ("a", "--git x"),
+            ("a[b", ""),
+            ("a[-b]", ""),
+            ("a[b,]", ""),
+            ("a", "1\"x"),
+            ("../a", ""),
+            ("é", ""),
+        ] {
             assert!(Rust.check(&package(name, spec)).is_err(), "{name:?} {spec:?}");
         }
-        for (name, spec) in [("serde_json", ""), ("a-b", "^1.2.3-rc.1+x"), ("a", ">=1, <2"), ("a", "*")] {
+        for (name, spec) in [
+            ("serde_json", ""),
+            ("serde[derive, rc]", "1"),
+            ("a-b", "^1.2.3-rc.1+x"),
+            ("a", ">=1, <2"),
+            ("a", "*"),
+        ] {
             assert_eq!(Rust.check(&package(name, spec)), Ok(()), "{name:?} {spec:?}");
         }
     }

@@ -10,25 +10,43 @@ use super::{ENVIRONMENTS, Python, requirement};
 use crate::ecosystem::{Ecosystem as _, package};
 use crate::tools::Tools;
 
+/// What pip has answered.
+enum Answer {
+    Found(Vec<u8>),
+    Unknown,
+    /// It cannot do that, or not for this package.
+    Failed(Error),
+}
+
 /// What PyPI knows of one package; `None` if there is no such package.
 pub(super) async fn info(tools: &Tools, name: &str) -> Result<Option<Package>> {
-    // A package that has no wheel would have to be run to be described: of that only the version is told.
+    // A package that has no wheel would have to be run to be described: of that only the version is told, and by an older
+    // pip, which cannot describe, too.
     let mut report =
         vec!["install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:"];
     report.extend(["--quiet", "--report", "-", "--", name]);
-    let found = pip(tools, &report).await?;
-    if let Some(found) = found.as_deref().and_then(|report| serde_json::from_slice(report).ok()) {
-        return Ok(described(&found));
+    if let Answer::Found(report) = pip(tools, &report).await?
+        && let Ok(report) = serde_json::from_slice(&report)
+    {
+        return Ok(described(&report));
     }
-    let versions = pip(tools, &["index", "versions", "--", name]).await?;
-    Ok(versions.and_then(|text| indexed(&String::from_utf8_lossy(&text))))
+    match pip(tools, &["index", "versions", "--", name]).await? {
+        Answer::Found(text) => Ok(indexed(&String::from_utf8_lossy(&text))),
+        Answer::Unknown => Ok(None),
+        Answer::Failed(error) => Err(error),
+    }
 }
 
-/// Asks pip, whichever is there; `None` if it knows no such package.
-async fn pip(tools: &Tools, words: &[&str]) -> Result<Option<Vec<u8>>> {
+/// Asks pip, whichever is there.
+///
+/// # Errors
+/// If there is none, or it does not reach the registry.
+async fn pip(tools: &Tools, words: &[&str]) -> Result<Answer> {
     // One retry only, because whoever asks can ask again. Not none: that there is another is all that pip says of a registry
     // that it has not reached. And nothing is installed, whoever manages the system's Python.
-    const ENV: [(&str, &str); 2] = [("PIP_RETRIES", "1"), ("PIP_BREAK_SYSTEM_PACKAGES", "1")];
+    const ENV: [(&str, &str); 3] =
+        [("PIP_RETRIES", "1"), ("PIP_BREAK_SYSTEM_PACKAGES", "1"), ("PIP_USER", "0")];
+    const UNREACHED: &str = "WARNING: Retrying";
     let root = tools.engine.root();
     let own = ENVIRONMENTS
         .map(|folder| root.join(folder).join("bin/python"))
@@ -36,32 +54,31 @@ async fn pip(tools: &Tools, words: &[&str]) -> Result<Option<Vec<u8>>> {
         .filter(|path| path.exists());
     let mut starts: Vec<Vec<String>> =
         own.filter_map(|path| Some(vec![path.to_str()?.to_owned(), "-m".into(), "pip".into()])).collect();
-    starts.push(["python3", "-m", "pip"].map(str::to_owned).to_vec());
+    if tools.has("python3") {
+        starts.push(["python3", "-m", "pip"].map(str::to_owned).to_vec());
+    }
     if tools.has("uvx") {
         starts.push(["uvx", "--quiet", "pip"].map(str::to_owned).to_vec());
     }
     for start in starts {
         let args = start.into_iter().chain(words.iter().map(|word| (*word).to_owned()));
         let asked = tools.ask(args, &ENV, Vec::new()).await?;
+        let line = |begin: &str| asked.stderr.lines().find(|line| line.starts_with(begin)).map(printable);
         if asked.exit.success() {
-            return Ok(Some(asked.stdout));
+            return Ok(Answer::Found(asked.stdout));
         }
         if asked.stderr.contains("No module named pip") {
             continue;
         }
-        // Which it also says when it has reached nobody.
-        let reached =
-            !["Retrying (", "connection", "Connection"].iter().any(|sign| asked.stderr.contains(sign));
-        if asked.stderr.contains("No matching distribution found") && reached {
-            return Ok(None);
+        if let Some(line) = line(UNREACHED) {
+            return Err(Error::new(format!("pip does not reach its registry: {line}")));
         }
-        let (failed, sign) = match reached {
-            true => ("pip has failed", "ERROR"),
-            false => ("pip does not reach its registry", "WARNING: Retrying"),
-        };
-        let line = asked.stderr.lines().find(|line| line.starts_with(sign));
-        let line = line.or_else(|| asked.stderr.lines().last()).unwrap_or("it has not said why");
-        return Err(Error::new(format!("{failed}: {}", printable(line))));
+        if asked.stderr.contains("No matching distribution found") {
+            return Ok(Answer::Unknown);
+        }
+        let why = line("ERROR").or_else(|| asked.stderr.lines().last().map(printable));
+        let why = why.unwrap_or_else(|| "it has not said why".to_owned());
+        return Ok(Answer::Failed(Error::new(format!("pip has failed: {why}"))));
     }
     Err(Error::new(format!("packager: there is no pip: {}", Python.advice("pip"))))
 }

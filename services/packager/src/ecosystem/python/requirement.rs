@@ -39,6 +39,10 @@ pub(super) fn plain_name(name: &str) -> String {
     parts.join("-")
 }
 
+fn name_of(requirement: &str) -> Option<String> {
+    split(requirement).map(|package| plain_name(&package.name))
+}
+
 /// The packages of a requirements.txt, in order.
 pub(super) fn listed(text: &str) -> Vec<Package> {
     lines(text).filter_map(|line| split(&requirement_of(line))).collect()
@@ -51,31 +55,34 @@ pub(super) fn with(text: &str, requirements: &[String]) -> Result<String> {
             "{REQUIREMENTS} has hashes, so another program writes it: change what it is made from"
         )));
     }
-    let name_of = |requirement: &str| split(requirement).map(|package| plain_name(&package.name));
-    let mut left: Vec<_> = requirements.iter().collect();
+    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let names: Vec<_> = requirements.iter().map(|requirement| name_of(requirement)).collect();
+    let mut written = vec![false; requirements.len()];
     let mut changed = String::with_capacity(text.len());
     for line in lines(text) {
         let name = name_of(&requirement_of(line));
-        let found = name.and_then(|name| left.iter().position(|one| name_of(one).as_ref() == Some(&name)));
-        match found {
+        match names.iter().position(|wanted| name.is_some() && *wanted == name) {
+            None => changed += line,
+            // What else was said of it, for other systems, would contradict.
+            Some(found) if written[found] => {}
             Some(found) => {
-                changed += left.remove(found);
+                written[found] = true;
+                changed += &requirements[found];
                 // Why it is there stays true.
                 if let Some(comment) = comment_of(line) {
                     changed += "  ";
                     changed += comment.trim_end();
                 }
-                changed += "\n";
+                changed += end;
             }
-            None => changed += line,
         }
     }
     if !changed.is_empty() && !changed.ends_with('\n') {
-        changed += "\n";
+        changed += end;
     }
-    for requirement in left {
+    for (requirement, _) in requirements.iter().zip(written).filter(|(_, written)| !written) {
         changed += requirement;
-        changed += "\n";
+        changed += end;
     }
     Ok(changed)
 }
@@ -123,6 +130,7 @@ fn comment_of(line: &str) -> Option<&str> {
 }
 
 /// A section of a pyproject.toml that has dependencies, and how uv is told which.
+#[derive(Clone)]
 pub(super) struct Section {
     path: Vec<String>,
     pub(super) flags: Vec<String>,
@@ -162,16 +170,28 @@ pub(super) fn is_project(text: &str) -> Result<bool> {
 /// `text` with these in `project.dependencies`, in the place of what there is of that name, else at the end.
 pub(super) fn with_dependencies(text: &str, requirements: &[String]) -> Result<String> {
     let mut document = parsed(text)?;
-    let project = document["project"].or_insert(toml_edit::table());
-    let array = project["dependencies"].or_insert(toml_edit::value(Array::new())).as_array_mut();
+    let project = document.entry("project").or_insert(toml_edit::table());
+    let project = project
+        .as_table_like_mut()
+        .ok_or_else(|| Error::new(format!("{PYPROJECT}: project is no table: write [project]")))?;
+    let dynamic = project.get("dynamic").and_then(Item::as_array).into_iter().flatten();
+    if dynamic.into_iter().any(|what| what.as_str() == Some("dependencies")) {
+        return Err(Error::new(format!(
+            "{PYPROJECT}: its dependencies are dynamic, so another program tells them: change them there"
+        )));
+    }
+    let array = project.entry("dependencies").or_insert(toml_edit::value(Array::new())).as_array_mut();
     let array = array.ok_or_else(|| Error::new(format!("{PYPROJECT}: project.dependencies is no list")))?;
     for requirement in requirements {
-        let name = split(requirement).map(|package| plain_name(&package.name));
-        let same =
-            |value: &Value| value.as_str().and_then(split).map(|package| plain_name(&package.name)) == name;
+        let name = name_of(requirement);
+        let same = |value: &Value| value.as_str().and_then(name_of) == name;
         let at = array.iter().position(same);
         match at {
-            Some(at) => drop(array.replace(at, requirement)),
+            Some(at) => {
+                drop(array.replace(at, requirement));
+                let mut here = 0..;
+                array.retain(|value| here.next() <= Some(at) || !same(value));
+            }
             None => array.push(requirement),
         }
     }
@@ -229,6 +249,8 @@ mod tests {
         let gone = without(TEXT, &["zope-interface".into(), "last".into(), "c".into()]);
         assert_eq!(gone, TEXT.replace("zope.interface \\\n  --no-binary :all:\n", "").replace("last", ""));
         assert_eq!(with("", &["a".into()]).unwrap(), "a\n");
+        let both = "a==1; sys_platform == 'x'\r\nb\r\nA==2; sys_platform != 'x'\r\n";
+        assert_eq!(with(both, &["a==3".into(), "c".into()]).unwrap(), "a==3\r\nb\r\nc\r\n");
         assert!(with("a==1 \\\n  --hash=sha256:x\n", &["b".into()]).is_err());
     }
 
@@ -249,6 +271,12 @@ mod tests {
         let all: Vec<_> = of_pyproject(&gone).unwrap().into_iter().map(|(one, _)| one.name).collect();
         assert_eq!(all, ["Flask"]);
         assert!(gone.contains("include-group"));
+        for wrong in ["project = 1\n", "[[project]]\nname='x'\n", "[project]\ndynamic = ['dependencies']\n"] {
+            assert!(with_dependencies(wrong, &["a".into()]).is_err(), "{wrong}");
+        }
+        let twice = "[project]\ndependencies = [\"a; x\", \"b\", \"A; y\"]\n";
+        let once = with_dependencies(twice, &["a==1".into()]).unwrap();
+        assert_eq!(once, "[project]\ndependencies = [\"a==1\", \"b\"]\n");
         let made = with_dependencies("", &["a".into()]).unwrap();
         assert_eq!(made, "[project]\ndependencies = [\"a\"]\n");
         assert!(
