@@ -6,9 +6,11 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use pid1_sdk::api::RunMain;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable;
-use pid1_sdk::project::{RunPlan, Step};
+use pid1_sdk::project::{Language, RunPlan, Step};
+use pid1_sdk::workspace::to_wire;
 use pid1_sdk::{Error, Result, limits};
 
 use crate::hints::Hints;
@@ -23,15 +25,30 @@ pub(crate) struct Plan {
     pub(crate) hints: Hints,
 }
 
-/// What the project says, or for that file; with the language's interpreter if `interpreter` and there is one.
-pub(crate) fn plan(engine: &Engine, interpreter: bool, file: Option<&str>) -> Result<Plan> {
+/// What the project says, or for the file or in the way that is asked for; with the language's interpreter if `interpreter`
+/// and there is one.
+pub(crate) fn plan(engine: &Engine, interpreter: bool, asked: &RunMain) -> Result<Plan> {
     let most = limits::RUN_PATH_BYTES;
-    if let Some(bytes) = file.map(str::len).filter(|bytes| *bytes > most) {
+    let bytes = asked.file_path.len().max(asked.runner_id.len());
+    if bytes > most {
         return Err(Error::new(format!(
-            "run: the file's name has {bytes} bytes, and no file's has above {most}"
+            "run: a file's or a way's name has at most {most} bytes, not {bytes}"
         )));
     }
-    let found = engine.project().run_plan(file, &build_folder(engine)?)?;
+    let project = engine.project();
+    let (file, interpreter) = match asked.runner_id.as_str() {
+        "" | "dotreplit" => (asked.file_path.clone(), interpreter),
+        "interpreter" => (asked.file_path.clone(), true),
+        id => {
+            let language = id.strip_prefix("language:").and_then(Language::find).ok_or_else(|| {
+                let id = printable(id);
+                Error::new(format!("run: {id} is none of the ways that toolchainGetRequest is told"))
+            })?;
+            let main = project.main_file(language, Some(&asked.file_path))?;
+            (to_wire(main.as_os_str()).into_owned(), interpreter)
+        }
+    };
+    let found = project.run_plan(Some(&file), &build_folder(engine)?)?;
     let hints = hints(&found);
     let step = found.repl.filter(|_| interpreter).unwrap_or(found.run);
     let line = typed(&step.args);

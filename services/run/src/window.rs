@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pid1_sdk::api::{Ok as Done, State, command::Body};
+use pid1_sdk::api::{Ok as Done, RunMain, State, command::Body};
 use pid1_sdk::process::{Process, Signal, StdinError, StopCause, TerminalError, WindowSize};
 use pid1_sdk::relay::{Piece, skipped_notice};
 use pid1_sdk::window::{Sizes, last_lines};
@@ -128,7 +128,7 @@ impl<const KIND: u8> Service for Window<KIND> {
                 if self.running().is_none() && self.sizes_of(from) {
                     self.typed(ch, from.session());
                 }
-                self.press_run(ch, request.file_path);
+                self.press_run(ch, request);
                 return Ok(Reply::Later);
             }
             Body::Clear(_) if !self.main => {
@@ -236,14 +236,14 @@ impl<const KIND: u8> Window<KIND> {
     }
 
     /// Starts the program, or that file; other commands wait as long, but not for an earlier run that takes its time to end.
-    fn press_run(&self, ch: &mut Channel<Event>, file: String) {
+    fn press_run(&self, ch: &mut Channel<Event>, asked: RunMain) {
         let (engine, runner, press) = (ch.engine().clone(), self.runner.clone(), self.runner.press());
         let (ticket, events) = (ch.ticket(), ch.events());
         let (done, started) = oneshot::channel::<()>();
         ch.spawn(async move {
             let _done = done;
             let planned = engine.clone();
-            let plan = move || plan::plan(&planned, KIND == INTERPRETER, Some(file.as_str()));
+            let plan = move || plan::plan(&planned, KIND == INTERPRETER, &asked);
             match runner.start(&engine, press, plan).await {
                 Ok(()) => ticket.answer(Body::Ok(Done {})),
                 Err(runner::Refused { error, hints }) => {

@@ -214,6 +214,35 @@ async fn what_compiles_and_what_runs_have_variables_of_their_own() {
 }
 
 #[tokio::test]
+async fn what_is_started_is_one_of_the_ways_that_the_toolchain_has() {
+    let channel = project::<Run>("echo by replit");
+    for (file, text) in [("main.py", "print('by python')\n"), ("tool.py", "print('by file')\n")] {
+        fs::write(channel.root().join(file), text).expect("written");
+    }
+    let mut editor = channel.join(Role::Editor).await;
+    for (runner_id, file_path, expected) in [
+        ("", "", "by replit"),
+        ("dotreplit", "", "by replit"),
+        ("language:python", "", "by python"),
+        ("language:python", "tool.py", "by file"),
+        ("", "tool.py", "by file"),
+    ] {
+        let (runner_id, file_path) = (runner_id.to_owned(), file_path.to_owned());
+        let press = Body::RunMain(RunMain { runner_id, file_path, ..RunMain::default() });
+        assert_eq!(editor.ask(press).await, Body::Ok(Done {}));
+        editor.until_output(&format!("{expected}\r\n")).await;
+        state(&mut editor, &STOPPED).await;
+    }
+    for (runner_id, expected) in
+        [("language:ruby", "is none of the ways"), ("language:go", "there is no main.go")]
+    {
+        let press = Body::RunMain(RunMain { runner_id: runner_id.to_owned(), ..RunMain::default() });
+        let Body::Error(error) = editor.ask(press).await else { unreachable!("{runner_id} runs") };
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_interpreter_stays_when_the_program_has_ended() {
     let channel = TestChannel::open::<Interpreter>(Some("interper"));
     fs::write(channel.root().join("main.py"), "answer = 6 * 7\nprint('ready')\n").expect("written");
