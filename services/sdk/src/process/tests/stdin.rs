@@ -67,9 +67,14 @@ async fn a_program_that_does_not_read_fills_the_buffer() {
 #[tokio::test]
 async fn one_large_message_is_taken_alone() {
     let table = table();
-    let process = table.start(spec(&["wc", "-c"])).unwrap();
+    // It reads when it may: else it could have taken all before the second is there.
+    let folder = tempfile::tempdir().unwrap();
+    let may = folder.path().join("may");
+    let script = "until [ -e \"$0\" ]; do sleep 0.01; done; exec wc -c";
+    let process = table.start(spec(&["sh", "-c", script, may.to_str().unwrap()])).unwrap();
     process.stdin().push(Bytes::from(vec![0; 8 << 20])).unwrap();
     assert_eq!(process.stdin().push("x".into()), Err(StdinError::Full));
+    std::fs::write(may, "").unwrap();
     process.stdin().close();
     assert_eq!(process.stdin().push("x".into()), Err(StdinError::Closed));
     assert_eq!(text_of(&process).await.trim(), "8388608");
