@@ -1,5 +1,8 @@
 //! A program as a window shows it: its streams, relayed to the window's members, and for a run what is told of it.
 
+use std::sync::Arc;
+
+use pid1_sdk::channel::Company;
 use pid1_sdk::process::{OutputLog, Process, Stream};
 use pid1_sdk::relay::{Piece, Policy, relay};
 use pid1_sdk::{Channel, limits};
@@ -22,34 +25,41 @@ pub(crate) struct Program {
 impl Program {
     /// One that begins here: all of it is shown.
     pub(crate) fn new(ch: &Channel<Event>, process: Process, number: u64) -> Program {
-        Program::from(ch, process, number, |_| 0)
+        Program::from(ch, process, number, Policy::Terminal, |_| 0)
     }
 
-    /// A run that begins here.
-    pub(crate) fn run(ch: &Channel<Event>, run: Run) -> Program {
-        Program::new(ch, run.process.clone(), run.number).hears(ch, run, 0)
+    /// A run that begins here, shown in all windows of `company`.
+    pub(crate) fn run(ch: &Channel<Event>, run: Run, company: Arc<Company>) -> Program {
+        let policy = Policy::Company(company);
+        Program::from(ch, run.process.clone(), run.number, policy, |_| 0).hears(ch, run, 0)
     }
 
     /// One that is there already, and the end of what it has printed, standard output first.
     pub(crate) fn found(ch: &Channel<Event>, process: Process, number: u64) -> (Program, String) {
-        Program::found_from(ch, process, number, 0)
+        Program::found_from(ch, process, number, Policy::Terminal, 0)
     }
 
     /// The same of a run, as far as newcomers are shown it.
-    pub(crate) fn found_run(ch: &Channel<Event>, run: Run) -> (Program, String) {
+    pub(crate) fn found_run(ch: &Channel<Event>, run: Run, company: Arc<Company>) -> (Program, String) {
         let (over, heard) = {
             let news = run.news.borrow();
             (news.over, news.hints.len())
         };
-        let (program, past) =
-            Program::found_from(ch, run.process.clone(), run.number, run.cleared.unwrap_or_default());
+        let (policy, cleared) = (Policy::Company(company), run.cleared.unwrap_or_default());
+        let (program, past) = Program::found_from(ch, run.process.clone(), run.number, policy, cleared);
         let program = if over { Program { unsettled: 0, ..program } } else { program };
         (if over { program } else { program.hears(ch, run, heard) }, past)
     }
 
-    fn found_from(ch: &Channel<Event>, process: Process, number: u64, cleared: u64) -> (Program, String) {
+    fn found_from(
+        ch: &Channel<Event>,
+        process: Process,
+        number: u64,
+        policy: Policy,
+        cleared: u64,
+    ) -> (Program, String) {
         let mut past = String::new();
-        let program = Program::from(ch, process, number, |log| {
+        let program = Program::from(ch, process, number, policy, |log| {
             let end = log.end_offset();
             let (from, tail) = log.tail(end, limits::SCROLLBACK_LINES, limits::SCROLLBACK_BYTES);
             let hidden = usize::try_from(cleared.saturating_sub(from)).unwrap_or(usize::MAX);
@@ -63,6 +73,7 @@ impl Program {
         ch: &Channel<Event>,
         process: Process,
         number: u64,
+        policy: Policy,
         mut offset: impl FnMut(&OutputLog) -> u64,
     ) -> Program {
         let mut streams = 0;
@@ -71,7 +82,7 @@ impl Program {
                 streams += 1;
                 let from = offset(log);
                 let wrap = move |piece| Event::Of { number, told: Told::Piece(piece) };
-                relay(ch, log, from, Policy::Terminal, wrap);
+                relay(ch, log, from, policy.clone(), wrap);
             }
         }
         Program { process, number, unsettled: streams, open: streams }

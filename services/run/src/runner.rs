@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pid1_sdk::channel::Company;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::process::{Io, Keep, Process, StopCause, WindowSize};
 use pid1_sdk::window::Sizes;
@@ -21,6 +22,8 @@ pub(crate) struct Runner {
     /// Held by the press that is being carried out.
     turn: Semaphore,
     terminal: Mutex<Terminal>,
+    /// Whoever is shown the run, in all windows.
+    company: Arc<Company>,
 }
 
 /// What the windows watch.
@@ -76,7 +79,12 @@ pub(crate) struct Refused {
 
 impl Default for Runner {
     fn default() -> Self {
-        Runner { seen: watch::Sender::default(), turn: Semaphore::new(1), terminal: Mutex::default() }
+        Runner {
+            seen: watch::Sender::default(),
+            turn: Semaphore::new(1),
+            terminal: Mutex::default(),
+            company: Arc::default(),
+        }
     }
 }
 
@@ -185,9 +193,14 @@ impl Runner {
         stopped
     }
 
-    /// Changes what the terminal is like, of the run that goes on and of those to come.
-    pub(crate) fn set_pipe_mode(&self, on: bool) {
-        self.terminal(|terminal| terminal.pipe_mode = on);
+    /// Changes what the terminals of runs to come are like. Whether that is a change.
+    pub(crate) fn set_pipe_mode(&self, on: bool) -> bool {
+        self.terminal(|terminal| std::mem::replace(&mut terminal.pipe_mode, on) != on)
+    }
+
+    /// Whoever is shown the run, in all windows.
+    pub(crate) fn company(&self) -> &Arc<Company> {
+        &self.company
     }
 
     /// What `who` does with the sizes of the windows; the run's terminal gets the one that results.

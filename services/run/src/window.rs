@@ -80,6 +80,7 @@ impl<const KIND: u8> Service for Window<KIND> {
                 (window.program, window.past) = (Some(program), past);
             }
             None => {
+                window.runner.company().add(ch.audience());
                 let mut runs = window.runner.watch();
                 if let Some(run) = window.runner.last() {
                     window.find(ch, run);
@@ -107,8 +108,10 @@ impl<const KIND: u8> Service for Window<KIND> {
             Body::ResizeTerm(_) => {}
             Body::SaneTerm(_) => self.on_terminal(Process::sane)?,
             Body::PtyConfig(config) if !self.main => {
-                self.runner.set_pipe_mode(config.pipe_mode);
-                self.on_terminal(|process| process.pipe_mode(config.pipe_mode))?;
+                // A window that says what is so anyway does not undo what the program has set.
+                if self.runner.set_pipe_mode(config.pipe_mode) {
+                    self.on_terminal(|process| process.pipe_mode(config.pipe_mode))?;
+                }
             }
             Body::Input(text) if KIND != OUTPUT => {
                 if KIND == SHELL && self.running().is_none() && self.shell.is_none() {

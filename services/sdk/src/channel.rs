@@ -29,7 +29,7 @@ use crate::process::{Stdin, StdinError};
 use crate::wire::{self, Target};
 
 pub(crate) use actor::spawn;
-pub use audience::Audience;
+pub use audience::{Audience, Company};
 pub use handle::{ChannelSeed, Delivery, Handle, Undelivered};
 pub use member::Member;
 pub use membership::{Leave, Left, Membership, NotJoined};

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::command::Body;
-use crate::channel::{Audience, Channel, Member};
+use crate::channel::{Audience, Channel, Company, Member};
 use crate::engine::Counters;
 use crate::identity::SessionId;
 use crate::limits;
@@ -18,12 +18,14 @@ use crate::process::{Hold, Item, OutputLog};
 use crate::utf8::Utf8Carry;
 
 /// Whom a program waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Policy {
     /// For every member: nothing is ever skipped.
     Lossless,
     /// For every member that keeps up; the others are skipped and brought back ([`Piece::CaughtUp`]).
     Terminal,
+    /// The same where several channels show one program: for everybody who keeps up in any of them.
+    Company(Arc<Company>),
 }
 
 /// What the relay reports, in order.
@@ -64,7 +66,7 @@ pub fn relay<E: Send + 'static>(
         let mut carry = Utf8Carry::new();
         let mut returning = FuturesUnordered::new();
         loop {
-            for member in room(&audience, policy).await {
+            for member in room(&audience, &policy).await {
                 Counters::add(&engine.counters().members_skipped);
                 returning.push(async move {
                     member.outbox().until_at_most(0).await;
@@ -115,13 +117,14 @@ pub fn relay<E: Send + 'static>(
     });
 }
 
-async fn room(audience: &Audience, policy: Policy) -> Vec<Member> {
+async fn room(audience: &Audience, policy: &Policy) -> Vec<Member> {
     match policy {
         Policy::Lossless => {
             audience.room_for_all().await;
             Vec::new()
         }
-        Policy::Terminal => audience.room_or_skip().await,
+        Policy::Terminal => audience.room_or_skip(None).await,
+        Policy::Company(company) => audience.room_or_skip(Some(company)).await,
     }
 }
 

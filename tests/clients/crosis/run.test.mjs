@@ -78,16 +78,34 @@ test("a program that reads nothing is stopped by others behind a large paste", a
     await here.crosis.channel("shellrun2", { name: "shellrunner" }),
     await crosis.channel("shellrun2", { name: "shellrunner" }),
   ];
-  for (const [at, stop] of [{ input: "\x03" }, { clear: {} }].entries()) {
+  // A little fills what the kernel has room for, and nothing waits with the agent.
+  for (const [at, [stop, pieces, lines]] of [[{ input: "\x03" }, 12, 640], [{ clear: {} }, 12, 640], [{ input: "\x03" }, 1, 75]].entries()) {
     await pastes.request({ runMain: {} });
     await until(other, () => other.text().split("up\r\n").length > at + 1, "the program's word");
-    for (let i = 0; i < 12; i++) pastes.send({ input: `${"x".repeat(79)}\n`.repeat(640) });
+    for (let i = 0; i < pieces; i++) pastes.send({ input: `${"x".repeat(79)}\n`.repeat(lines) });
     // The paste is with the agent before the key.
     await pastes.request({ resizeTerm: { rows: 24, cols: 80 } });
     assert.equal((await other.request(stop)).body, "ok");
     await stopped(other, at + 1);
   }
   crosis.destroy();
+  await here.stop();
+});
+
+test("a window that reads nothing holds up no other window", async () => {
+  const here = await project(null, { ".replit": 'run = "yes 0123456789 | head -c 8000000; echo the end"\n' });
+  const asleep = await Crosis.connect(here.agent);
+  const window = await here.crosis.channel("run2", { name: "one" });
+  await asleep.channel("console", { name: "other" });
+  asleep.client.ws._socket.pause();
+  for (const round of [1, 2]) {
+    const from = window.text().length;
+    await window.request({ runMain: {} });
+    await until(window, () => window.text().slice(from).includes("the end\r\n"), `run ${round} to its end`);
+    await stopped(window, round);
+  }
+  asleep.client.ws._socket.resume();
+  asleep.destroy();
   await here.stop();
 });
 

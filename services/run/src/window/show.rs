@@ -32,10 +32,11 @@ pub(super) struct Next {
 impl<const KIND: u8> Window<KIND> {
     /// Shows what is there already.
     pub(super) fn find(&mut self, ch: &Channel<Event>, run: Run) {
-        let (exit, shown) = (run.process.try_exit(), run.cleared.is_none());
-        let (program, past) = Program::found_run(ch, run);
+        let (process, shown) = (run.process.clone(), run.cleared.is_none());
+        let (program, past) = Program::found_run(ch, run, self.runner.company().clone());
         self.past = past;
-        if let Some(exit) = exit.filter(|exit| shown && !program.runs() && failed(*exit)) {
+        // Asked afterwards: what is over by now has ended.
+        if let Some(exit) = process.try_exit().filter(|exit| shown && !program.runs() && failed(*exit)) {
             self.past += &self.own_line(&exit.text());
         }
         self.program = Some(program);
@@ -54,7 +55,11 @@ impl<const KIND: u8> Window<KIND> {
             return;
         }
         let line = run.line.clone();
-        self.next = Some(Next { program: Program::run(ch, run), line, told: Vec::new() });
+        self.next = Some(Next {
+            program: Program::run(ch, run, self.runner.company().clone()),
+            line,
+            told: Vec::new(),
+        });
         self.show_next(ch);
     }
 

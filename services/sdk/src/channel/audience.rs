@@ -7,7 +7,7 @@
 //! Whoever may only look on is waited for by nobody: on a terminal a viewer who is full is skipped at once, of lossless
 //! output he is dropped at the hard mark. So nothing runs slower because it is watched.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -24,6 +24,35 @@ pub struct Audience {
     listeners: Mutex<Vec<Listener>>,
     /// Somebody has come or gone: whoever waits for a full member looks again.
     changed: Notify,
+}
+
+/// The members of several channels that show one program, so that it waits in none of them for somebody who does not keep up
+/// while another does.
+#[derive(Debug, Default)]
+pub struct Company(Mutex<Vec<Weak<Audience>>>);
+
+impl Company {
+    /// From now on these belong to it, as long as there are any.
+    pub fn add(&self, audience: &Arc<Audience>) {
+        let mut audiences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        audiences.retain(|one| one.strong_count() > 0);
+        audiences.push(Arc::downgrade(audience));
+    }
+
+    /// Whether anybody is there who is waited for and has room.
+    fn keeps_up(&self) -> bool {
+        let audiences: Vec<_> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        audiences.iter().any(|audience| {
+            let ready = |listener: &Listener| {
+                listener.is_writer()
+                    && listener.skipped_bytes.is_none()
+                    && !listener.is_over(limits::OUTBOX_ROOM_BYTES)
+                    && listener.member.outbox().ended().is_none()
+            };
+            audience.lock().iter().any(ready)
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -159,10 +188,10 @@ impl Audience {
         }
     }
 
-    /// Waits until every member that keeps up has room, and marks those who lag while another keeps up as skipped;
-    /// they are given back, so that somebody waits for them to catch up. If all lag, waits for them: nothing is
-    /// lost for the only member. Cancel-safe: a mark that is not reported back is not made.
-    pub async fn room_or_skip(&self) -> Vec<Member> {
+    /// Waits until every member that keeps up has room, and marks those who lag while another keeps up, here or in
+    /// `company`, as skipped; they are given back, so that somebody waits for them to catch up. If all lag, waits for them:
+    /// nothing is lost for the only member. Cancel-safe: a mark that is not reported back is not made.
+    pub async fn room_or_skip(&self, company: Option<&Company>) -> Vec<Member> {
         let viewers =
             self.skip(|listener| !listener.is_writer() && listener.is_over(limits::OUTBOX_HIGH_BYTES));
         if !viewers.is_empty() {
@@ -175,7 +204,7 @@ impl Audience {
             if timeout_at(deadline, self.room(false)).await.is_ok() {
                 return Vec::new();
             }
-            let skipped = self.skip_laggards(&begin);
+            let skipped = self.skip_laggards(&begin, company);
             if !skipped.is_empty() {
                 return skipped;
             }
@@ -184,7 +213,7 @@ impl Audience {
     }
 
     /// Marks every writer who is full and took little since `begin`, unless that is all of them.
-    fn skip_laggards(&self, begin: &[(SessionId, u64)]) -> Vec<Member> {
+    fn skip_laggards(&self, begin: &[(SessionId, u64)], company: Option<&Company>) -> Vec<Member> {
         let lags = |listener: &Listener| {
             let outbox = listener.member.outbox();
             let before = begin.iter().find(|(session, _)| *session == listener.member.session());
@@ -193,7 +222,9 @@ impl Audience {
             outbox.ended().is_some() || slow
         };
         let waited_for = |listener: &Listener| listener.is_writer() && listener.skipped_bytes.is_none();
-        if !self.lock().iter().any(|listener| waited_for(listener) && !lags(listener)) {
+        let here = self.lock().iter().any(|listener| waited_for(listener) && !lags(listener));
+        // Those who lag here have no room, so they do not count there.
+        if !here && !company.is_some_and(Company::keeps_up) {
             return Vec::new();
         }
         self.skip(|listener| waited_for(listener) && lags(listener))

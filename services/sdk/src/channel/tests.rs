@@ -89,7 +89,7 @@ fn flood(ch: &Channel<Event>) {
     ch.spawn(async move {
         let mut away: Vec<Member> = Vec::new();
         loop {
-            away.extend(audience.room_or_skip().await);
+            away.extend(audience.room_or_skip(None).await);
             for back in away.extract_if(.., |member| member.outbox().queued_bytes() == 0) {
                 let _ = events.send(Event::Resume(back.session())).await;
             }
