@@ -104,9 +104,13 @@ impl Stdin {
         let Some(target) = state.target.clone().filter(|_| !state.closing) else {
             return Err(StdinError::Closed);
         };
-        if state.queued > 0 {
+        if state.queued > 0 || self.key_is_buried(&bytes) {
             self.signal(&mut state, &mut bytes);
             self.write(&mut state, &target)?;
+        }
+        if state.queued == 0 {
+            // Whatever waits from now on has not waited before.
+            state.taken_at = Instant::now();
         }
         let (length, queued) = (bytes.len(), state.queued + bytes.len());
         if length == 0 {
@@ -127,6 +131,14 @@ impl Stdin {
         state.within_line = within_line;
         self.drain_rest(&mut state);
         Ok(())
+    }
+
+    /// Whether there may be a key that signals among `bytes` and so much is unread on the terminal that it would not get there:
+    /// the kernel looks at what it has room for only.
+    fn key_is_buried(&self, bytes: &[u8]) -> bool {
+        let Some(terminal) = &self.shared.terminal else { return false };
+        bytes.iter().any(|byte| matches!(byte, 0x01..=0x1f) && !b"\r\n\t\x1b\x08".contains(byte))
+            && terminal.is_full()
     }
 
     /// A key that interrupts, behind input that the program does not read, would never reach it. So what waits is dropped

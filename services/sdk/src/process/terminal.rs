@@ -149,14 +149,21 @@ impl Terminal {
         bytes.iter().enumerate().rev().find_map(|(at, byte)| Some((at, signal_of(*byte)?.1)))
     }
 
+    /// Whether most of the room is taken that the kernel has for input which the program has not read.
+    pub(super) fn is_full(&self) -> bool {
+        /// Half of it.
+        const MUCH: u64 = 2048;
+        let unread = self.with("look at", |master| rustix::io::ioctl_fionread(peer(master)?));
+        unread.is_ok_and(|bytes| bytes >= MUCH)
+    }
+
     /// Drops what the kernel holds of the input, and sends `signal` to whoever is in front, as its key does.
     pub(super) fn interrupt(&self, signal: Signal) {
         let _ = self.with("flush", |master| {
             rustix::termios::tcflush(master, QueueSelector::OFlush)?;
             // What the program could read now, only its own side can drop. Otherwise a shell that comes to the front
             // would run the rest of a paste.
-            let slave = rustix::pty::ioctl_tiocgptpeer(master, OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-            rustix::termios::tcflush(slave, QueueSelector::IFlush)
+            rustix::termios::tcflush(peer(master)?, QueueSelector::IFlush)
         });
         if let Ok(group) = self.foreground() {
             let _ = killpg(nix::unistd::Pid::from_raw(group.as_raw_nonzero().get()), signal);
@@ -179,6 +186,11 @@ impl Terminal {
         let master = lock(&self.master).clone().ok_or(TerminalError::Closed)?;
         work(&master).map_err(|error| TerminalError::System { step, source: error.into() })
     }
+}
+
+/// The program's own side.
+fn peer(master: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::pty::ioctl_tiocgptpeer(master, OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
 }
 
 /// The special characters that signal, as the kernel has them.
