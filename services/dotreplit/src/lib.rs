@@ -92,7 +92,7 @@ fn run_config(project: &Project<'_>) -> Result<Config> {
         let prompt = file.interpreter.prompt.clone().into();
         return Ok(Config::Interp(DotReplitInterp { command: Some(command.to_exec()), prompt }));
     }
-    let RunPlan { compile, run, .. } = project.run_plan(None, Path::new(BUILD))?;
+    let RunPlan { compile, run, .. } = project.run_plan(None, None, Path::new(BUILD))?;
     Ok(Config::Run(Run { compile: compile.as_ref().map(exec), run: Some(exec(&run)) }))
 }
 

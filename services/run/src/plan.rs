@@ -10,7 +10,6 @@ use pid1_sdk::api::RunMain;
 use pid1_sdk::engine::Engine;
 use pid1_sdk::error::printable;
 use pid1_sdk::project::{Language, RunPlan, Step};
-use pid1_sdk::workspace::to_wire;
 use pid1_sdk::{Error, Result, limits};
 
 use crate::hints::Hints;
@@ -35,20 +34,20 @@ pub(crate) fn plan(engine: &Engine, interpreter: bool, asked: &RunMain) -> Resul
             "run: a file's or a way's name has at most {most} bytes, not {bytes}"
         )));
     }
-    let project = engine.project();
-    let (file, interpreter) = match asked.runner_id.as_str() {
-        "" | "dotreplit" => (asked.file_path.clone(), interpreter),
-        "interpreter" => (asked.file_path.clone(), true),
-        id => {
-            let language = id.strip_prefix("language:").and_then(Language::find).ok_or_else(|| {
+    let (language, interpreter) = match asked.runner_id.as_str() {
+        "" | "dotreplit" => (None, interpreter),
+        "interpreter" => (None, true),
+        id => match id.strip_prefix("language:").and_then(Language::find) {
+            None => {
                 let id = printable(id);
-                Error::new(format!("run: {id} is none of the ways that toolchainGetRequest is told"))
-            })?;
-            let main = project.main_file(language, Some(&asked.file_path))?;
-            (to_wire(main.as_os_str()).into_owned(), interpreter)
-        }
+                return Err(Error::new(format!(
+                    "run: {id} is none of the ways that toolchainGetRequest is told"
+                )));
+            }
+            language => (language, interpreter),
+        },
     };
-    let found = project.run_plan(Some(&file), &build_folder(engine)?)?;
+    let found = engine.project().run_plan(Some(&asked.file_path), language, &build_folder(engine)?)?;
     let hints = hints(&found);
     let step = found.repl.filter(|_| interpreter).unwrap_or(found.run);
     let line = typed(&step.args);

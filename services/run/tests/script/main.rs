@@ -233,9 +233,7 @@ async fn what_is_started_is_one_of_the_ways_that_the_toolchain_has() {
         editor.until_output(&format!("{expected}\r\n")).await;
         state(&mut editor, &STOPPED).await;
     }
-    for (runner_id, expected) in
-        [("language:ruby", "is none of the ways"), ("language:go", "there is no main.go")]
-    {
+    for (runner_id, expected) in [("language:ruby", "is none of the ways"), ("language:go", "no main.go")] {
         let press = Body::RunMain(RunMain { runner_id: runner_id.to_owned(), ..RunMain::default() });
         let Body::Error(error) = editor.ask(press).await else { unreachable!("{runner_id} runs") };
         assert!(error.contains(expected), "{error}");

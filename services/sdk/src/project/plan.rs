@@ -53,21 +53,27 @@ struct Target {
 }
 
 impl Project<'_> {
-    /// What Run does, or, with a `file` as clients name it, what runs that. What is compiled goes into the folder `build`,
+    /// What Run does, or, with a `file` as clients name it, what runs that; with a `language`, in that, whatever `.replit` runs.
+    /// What is compiled goes into the folder `build`,
     /// which is outside of the workspace and there when the plan is carried out.
     ///
     /// # Errors
     /// If `.replit` is wrong, a file is not there or not within the workspace, or there is nothing to run: with what to do
     /// about it.
-    pub fn run_plan(&self, file: Option<&str>, build: &Path) -> Result<RunPlan> {
+    pub fn run_plan(
+        &self,
+        file: Option<&str>,
+        language: Option<&'static Language>,
+        build: &Path,
+    ) -> Result<RunPlan> {
         let dot_replit = self.dot_replit()?;
         let file = file.filter(|file| !file.is_empty());
-        let own = if file.is_none() { self.own_run(&dot_replit)? } else { None };
+        let own = if file.is_none() && language.is_none() { self.own_run(&dot_replit)? } else { None };
         let target = match (file, &own) {
-            (Some(file), _) => self.of_file(file, &dot_replit)?,
+            (Some(file), _) => self.of_file(file, language, &dot_replit)?,
             // What it runs is its own business; the rest is as good as can be told.
-            (None, Some(_)) => self.of_workspace(&dot_replit).ok(),
-            (None, None) => Some(self.of_workspace(&dot_replit)?),
+            (None, Some(_)) => self.of_workspace(None, &dot_replit).ok(),
+            (None, None) => Some(self.of_workspace(language, &dot_replit)?),
         };
         let language = target.as_ref().map(|target| target.language);
         let variables = self.variables(&dot_replit, language)?;
@@ -118,9 +124,15 @@ impl Project<'_> {
     }
 
     /// A file that somebody wants to run.
-    fn of_file(&self, file: &str, dot_replit: &DotReplit) -> Result<Option<Target>> {
+    fn of_file(
+        &self,
+        file: &str,
+        language: Option<&'static Language>,
+        dot_replit: &DotReplit,
+    ) -> Result<Option<Target>> {
         let file = self.file(Path::new(&from_wire(file)))?;
-        let language = Language::of_file(&file).or_else(|| self.declared_language(dot_replit));
+        let language = language.or_else(|| Language::of_file(&file));
+        let language = language.or_else(|| self.declared_language(dot_replit));
         let language = language.ok_or_else(|| {
             let (name, known) = (printable(&to_wire(file.as_os_str())), endings());
             Error::new(format!("{name} is in no language that can be run here: {known}"))
@@ -128,11 +140,13 @@ impl Project<'_> {
         Ok(Some(Target::of(language, file)))
     }
 
-    /// The workspace's own program, by its language.
-    fn of_workspace(&self, dot_replit: &DotReplit) -> Result<Target> {
-        let declared = self.declared_language(dot_replit);
-        if !dot_replit.entrypoint.is_empty() {
-            let entrypoint = Path::new(&dot_replit.entrypoint);
+    /// The workspace's own program, by its language or in `language`.
+    fn of_workspace(&self, language: Option<&'static Language>, dot_replit: &DotReplit) -> Result<Target> {
+        let declared = language.or_else(|| self.declared_language(dot_replit));
+        let entrypoint = Path::new(&dot_replit.entrypoint);
+        let of_another =
+            language.is_some_and(|own| Language::of_file(entrypoint).is_some_and(|its| its != own));
+        if !dot_replit.entrypoint.is_empty() && !of_another {
             if let Some(language) = Language::of_file(entrypoint).or(declared) {
                 let because =
                     |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));

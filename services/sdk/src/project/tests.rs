@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn plan(&self, file: Option<&str>) -> Result<RunPlan> {
-        self.project().run_plan(file, Path::new("/build"))
+        self.project().run_plan(file, None, Path::new("/build"))
     }
 
     fn error(&self, file: Option<&str>) -> String {

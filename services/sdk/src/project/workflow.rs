@@ -133,7 +133,9 @@ impl<'a> Script<'a> {
                 "shell.exec" if args.trim().is_empty() => String::new(),
                 "shell.exec" => {
                     let close = if self.side_by_side { " 3<&- 4>&-" } else { "" };
-                    format!("{} -c {}{close}", quoted(self.shell), quoted(args))
+                    // A blank before what could be taken for an option.
+                    let blank = if args.starts_with('-') { " " } else { "" };
+                    format!("{} -c {}{close}", quoted(self.shell), quoted(&format!("{blank}{args}")))
                 }
                 "workflow.run" => self.workflow(args)?,
                 "packager.installForAll" => NOT_INSTALLED.to_owned(),

@@ -63,7 +63,7 @@ fn a_program_of_many_files_is_compiled_with_those_that_are_no_programs() {
     assert!(place.plan(None).is_err(), "there are two programs");
     fs::create_dir(place.root().join("build")).unwrap();
     let build = place.root().join("build");
-    let plan = place.project().run_plan(Some("run.c"), &build).unwrap();
+    let plan = place.project().run_plan(Some("run.c"), None, &build).unwrap();
     for step in [plan.compile.unwrap(), plan.run] {
         assert_eq!(place.output(&step), (Some(0), String::new()));
     }
