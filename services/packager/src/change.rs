@@ -72,15 +72,14 @@ pub(crate) async fn install(managed: &Managed) -> Result<()> {
     after_install(managed).await
 }
 
-/// Adds packages, if there are any, and installs what else there is.
+/// Installs what the specfile names, and adds packages, if there are any.
 pub(crate) async fn ensure(managed: &Managed, packages: &[Package]) -> Result<()> {
     let tools = &managed.tools;
     let ensure = || -> Work<'_, ()> {
         Box::pin(async move {
-            if !packages.is_empty() {
-                tools.ecosystem.add(tools, packages).await?;
-            }
-            tools.ecosystem.install(tools).await
+            tools.ecosystem.install(tools).await?;
+            // Last, because it may write the specfile as its own last step.
+            if packages.is_empty() { Ok(()) } else { tools.ecosystem.add(tools, packages).await }
         })
     };
     change(managed, "an addition", All, ensure).await?;

@@ -6,7 +6,7 @@
 mod lookup;
 mod requirement;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use pid1_sdk::api::Package;
@@ -116,9 +116,11 @@ impl Ecosystem for Python {
             let requirements: Vec<_> = packages.iter().map(as_requirement).collect();
             let keeper = keeper(tools).await?;
             if keeper == Keeper::Uv {
-                return tools
-                    .run(["uv", "add", "--"].into_iter().chain(requirements.iter().map(String::as_str)))
-                    .await;
+                return uv(
+                    tools,
+                    ["uv", "add", "--"].into_iter().chain(requirements.iter().map(String::as_str)),
+                )
+                .await;
             }
             let python = environment(tools).await?;
             install(tools, &python, &requirements).await?;
@@ -145,7 +147,7 @@ impl Ecosystem for Python {
                     if names.contains(&self.plain_name(&entry.name)) {
                         let flags = section.into_iter();
                         let args = ["uv", "remove"].map(str::to_owned).into_iter().chain(flags);
-                        tools.run(args.chain(["--".to_owned(), self.plain_name(&entry.name)])).await?;
+                        uv(tools, args.chain(["--".to_owned(), self.plain_name(&entry.name)])).await?;
                     }
                 }
                 return Ok(());
@@ -167,7 +169,7 @@ impl Ecosystem for Python {
         Box::pin(async move {
             let keeper = keeper(tools).await?;
             if keeper == Keeper::Uv {
-                return tools.run(["uv", "sync"]).await;
+                return uv(tools, ["uv", "sync"]).await;
             }
             let file = keeper.specfile();
             let Some(text) = tools.text(file).await? else {
@@ -248,17 +250,32 @@ fn listed(workspace: &Workspace) -> Result<Vec<(Package, Vec<String>)>> {
     }
 }
 
+/// Where an environment has its interpreter.
+fn python(folder: &Path) -> PathBuf {
+    folder.join("bin/python")
+}
+
+/// The environment that `VIRTUAL_ENV` names, if it is there, or in the workspace, where it may be made: one elsewhere is the
+/// operator's.
+fn named_environment(tools: &Tools) -> Option<PathBuf> {
+    let root = tools.engine.root();
+    let folder = root.join(tools.variable("VIRTUAL_ENV")?);
+    (folder.starts_with(root) || python(&folder).exists()).then_some(folder)
+}
+
+/// Runs uv on the project, which has its own name for the environment.
+async fn uv<A: AsRef<OsStr>>(tools: &Tools, args: impl IntoIterator<Item = A>) -> Result<()> {
+    let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+    let env =
+        named_environment(tools).map(|folder| ("UV_PROJECT_ENVIRONMENT".into(), folder.into_os_string()));
+    tools.run_with(&args, &Vec::from_iter(env)).await
+}
+
 /// The interpreter of the workspace's environment, which is made if there is none.
 async fn environment(tools: &Tools) -> Result<String> {
-    let named = tools.variable("VIRTUAL_ENV").map(PathBuf::from);
     let root = tools.engine.root().to_owned();
     let own = ENVIRONMENTS.map(|folder| root.join(folder));
-    let python = |folder: &Path| folder.join("bin/python");
-    // One elsewhere is the operator's: made for nobody.
-    let named = named
-        .map(|folder| root.join(folder))
-        .filter(|folder| folder.starts_with(&root) || python(folder).exists());
-    let folder = match named {
+    let folder = match named_environment(tools) {
         Some(folder) => folder,
         None => own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]).clone(),
     };
