@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // `Bytes` instead of `Vec<u8>`: a payload is then shared by everybody it goes to instead of copied for
     // each.
-    prost_build::Config::new().bytes(["."]).compile_fds(descriptors.clone())?;
+    let mut config = prost_build::Config::new();
+    // Ten times as large as the largest of the others: every command, and every task that holds one, would have room for it.
+    config.bytes(["."]).boxed(".api.DotReplitGetResponse.dotReplit");
+    config.compile_fds(descriptors.clone())?;
 
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?);
     fs::write(out.join("bodies.rs"), body_table(&descriptors)?)?;

@@ -55,7 +55,7 @@ impl Service for DotReplit {
         let answer = match body {
             Body::DotReplitGetRequest(_) => {
                 let file = look(ch.engine(), |project| Ok(project.dot_replit()?.to_message())).await?;
-                Body::DotReplitGetResponse(DotReplitGetResponse { dot_replit: Some(file) })
+                Body::DotReplitGetResponse(DotReplitGetResponse { dot_replit: Some(file.into()) })
             }
             Body::RunConfigGetRequest(_) => {
                 let config = look(ch.engine(), |project| run_config(&project)).await?;

@@ -75,6 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_command_is_small_as_each_task_that_handles_one_has_room_for_it() {
+        let bytes = size_of::<Command>();
+        assert!(bytes <= 448, "{bytes} bytes: box the field of the message that has grown, in build.rs");
+    }
+
+    #[test]
     fn a_large_file_is_sent_from_where_it_is() {
         for size in [0, 1, limits::SHARED_CONTENT_BYTES, 3 << 20] {
             let content = Bytes::from(vec![7; size]);

@@ -28,7 +28,7 @@ const TOOLS = [...BUN, join(MODULES, ".bin")].join(":");
 /** An agent that serves these files, with the tester's own tools and registries. */
 async function project(files, env = {}) {
   const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("PID1_") && !name.startsWith("npm_")));
-  const agent = await Agent.start({ env: { ...own, HOME: homedir(), PATH: `${process.env.PATH}:${TOOLS}`, VIRTUAL_ENV: "", ...env } });
+  const agent = await Agent.start({ env: { ...own, HOME: homedir(), PATH: `${TOOLS}:${process.env.PATH}`, VIRTUAL_ENV: "", ...env } });
   const path = (name) => join(agent.root, name);
   const write = (name, text) => {
     mkdirSync(dirname(path(name)), { recursive: true });
