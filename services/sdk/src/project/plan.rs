@@ -146,12 +146,13 @@ impl Project<'_> {
         let entrypoint = Path::new(&dot_replit.entrypoint);
         let of_another =
             language.is_some_and(|own| Language::of_file(entrypoint).is_some_and(|its| its != own));
-        if !dot_replit.entrypoint.is_empty() && !of_another {
-            if let Some(language) = Language::of_file(entrypoint).or(declared) {
-                let because =
-                    |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
-                return Ok(Target::of(language, self.file(entrypoint).map_err(because)?));
-            }
+        if !dot_replit.entrypoint.is_empty()
+            && !of_another
+            && let Some(language) = Language::of_file(entrypoint).or(declared)
+        {
+            let because =
+                |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
+            return Ok(Target::of(language, self.file(entrypoint).map_err(because)?));
         }
         let names = self.names()?;
         let found = self.detect_among(&names, declared);
