@@ -29,6 +29,9 @@ use crate::limits::{
 use crate::runtimes::Runtimes;
 use state::State;
 
+/// Half of what the kernel has room for of a terminal's input.
+const TERMINAL_MUCH_BYTES: u64 = 2048;
+
 /// A program's input. Clones share it.
 #[derive(Clone)]
 pub struct Stdin {
@@ -66,6 +69,7 @@ impl Stdin {
                     written: 0,
                     taken: 0,
                     taken_at: Instant::now(),
+                    lately: (Instant::now(), 0),
                     pipe: terminal.is_none(),
                     total,
                     charged: 0,
@@ -104,7 +108,7 @@ impl Stdin {
         let Some(target) = state.target.clone().filter(|_| !state.closing) else {
             return Err(StdinError::Closed);
         };
-        if state.queued > 0 || self.key_is_buried(&bytes) {
+        if state.queued > 0 || self.key_is_buried(&state, &bytes) {
             self.signal(&mut state, &mut bytes);
             self.write(&mut state, &target)?;
         }
@@ -128,17 +132,19 @@ impl Stdin {
         state.queued = queued;
         self.write(&mut state, &target)?;
         state.accepted += length as u64;
+        state.note_lately(length as u64);
         state.within_line = within_line;
         self.drain_rest(&mut state);
         Ok(())
     }
 
     /// Whether there may be a key that signals among `bytes` and so much is unread on the terminal that it would not get there:
-    /// the kernel looks at what it has room for only.
-    fn key_is_buried(&self, bytes: &[u8]) -> bool {
+    /// the kernel looks at what it has room for only. What it was given just now it may not have counted yet.
+    fn key_is_buried(&self, state: &State, bytes: &[u8]) -> bool {
         let Some(terminal) = &self.shared.terminal else { return false };
-        bytes.iter().any(|byte| matches!(byte, 0x01..=0x1f) && !b"\r\n\t\x1b\x08".contains(byte))
-            && terminal.is_full()
+        let much = || state.lately() >= TERMINAL_MUCH_BYTES || terminal.unread() >= TERMINAL_MUCH_BYTES;
+        let signals = |byte: &u8| matches!(byte, 0x01..=0x1f) && !b"\r\n\t\x1b\x08".contains(byte);
+        bytes.iter().any(signals) && much()
     }
 
     /// A key that interrupts, behind input that the program does not read, would never reach it. So what waits is dropped

@@ -149,12 +149,9 @@ impl Terminal {
         bytes.iter().enumerate().rev().find_map(|(at, byte)| Some((at, signal_of(*byte)?.1)))
     }
 
-    /// Whether most of the room is taken that the kernel has for input which the program has not read.
-    pub(super) fn is_full(&self) -> bool {
-        /// Half of it.
-        const MUCH: u64 = 2048;
-        let unread = self.with("look at", |master| rustix::io::ioctl_fionread(peer(master)?));
-        unread.is_ok_and(|bytes| bytes >= MUCH)
+    /// How much of its input the program has not read, as far as the kernel has counted it.
+    pub(super) fn unread(&self) -> u64 {
+        self.with("look at", |master| rustix::io::ioctl_fionread(peer(master)?)).unwrap_or(0)
     }
 
     /// Drops what the kernel holds of the input, and sends `signal` to whoever is in front, as its key does.

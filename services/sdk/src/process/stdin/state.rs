@@ -6,12 +6,16 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::limits::STDIN_PATIENCE;
+
+/// The kernel has counted what it was given that long ago, on a busy machine, too.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// The input of one program.
 pub(super) struct State {
@@ -29,6 +33,8 @@ pub(super) struct State {
     pub(super) written: u64,
     pub(super) taken: u64,
     pub(super) taken_at: Instant,
+    /// What has been accepted since then, at most [`LATELY`] ago.
+    pub(super) lately: (Instant, u64),
     /// Whether it is a pipe, which says how much of it is unread.
     pub(super) pipe: bool,
     /// What all programs' inputs hold together, and this one's part of it.
@@ -79,6 +85,16 @@ impl State {
     /// Whether the program lets its input wait and has taken nothing of it for long.
     pub(super) fn stuck(&self) -> bool {
         self.taken_at.elapsed() >= STDIN_PATIENCE
+    }
+
+    /// What has been accepted in the last moments.
+    pub(super) fn lately(&self) -> u64 {
+        if self.lately.0.elapsed() < LATELY { self.lately.1 } else { 0 }
+    }
+
+    pub(super) fn note_lately(&mut self, bytes: u64) {
+        let before = self.lately();
+        self.lately = (if before == 0 { Instant::now() } else { self.lately.0 }, before + bytes);
     }
 
     /// Counts what is queued now.
