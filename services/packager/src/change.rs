@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::ecosystem::Work;
 use crate::request::{Managed, shown};
-use crate::tools::{Tools, caught, stopped};
+use crate::tools::{Tools, caught};
 use Writes::{All, Locks};
 
 /// The lock that holds snapshots off, and whom people see as its holder.
@@ -150,10 +150,7 @@ impl Turns {
             let seconds = since.elapsed().as_secs();
             tools.print(format!("Waiting for {what} of packages that has begun {seconds} s ago.\n")).await;
         }
-        tokio::select! {
-            turn = self.change.acquire() => turn.map_err(|_| stopped()),
-            () = tools.closed.cancelled() => Err(stopped()),
-        }
+        tools.turn(&self.change).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! its language has for that.
 //!
 //! In: `packageSearch`, `packageInfo`, `packageListSpecfile`, `packageAdd`, `packageRemove`, `packageInstall`,
-//! `packageCacheSave`, `ensurePackages`. Out: `output` of the tools, for all members, then the answer. Both names take all
+//! `packageCacheSave`, `ensurePackages`, `clear`. Out: `output` of the tools, for all members, then the answer. Both names take all
 //! of them.
 //!
 //! **One change at a time**, whoever asks on whichever channel, and snapshots wait for it: it holds the lock `packager` of the
@@ -10,7 +10,7 @@
 //! with the agent, specfile and lock file are put back as they were ([`Rollback`](pid1_sdk::workspace::Rollback)). What
 //! else it has already brought, such as files in `node_modules`, stays: the next change makes use of it.
 //!
-//! In: `clear` stops what was asked for here, and so does the channel's end; a named channel that nobody has come back to
+//! `clear` stops what was asked for here, and so does the channel's end; a named channel that nobody has come back to
 //! for [`PACKAGE_DESERTED`](pid1_sdk::limits::PACKAGE_DESERTED) stops it, too.
 //!
 //! Source: the published messages; UPM, whose words these are: at most 20 results, none for an empty query.

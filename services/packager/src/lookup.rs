@@ -6,7 +6,7 @@ use pid1_sdk::{Error, Result};
 use crate::SEARCH_RESULTS;
 use crate::change::Turns;
 use crate::request::{checked, shown};
-use crate::tools::{Tools, stopped};
+use crate::tools::Tools;
 
 /// What the registry's search finds. Where it has none or that fails, the package of this very name, or of the name as
 /// registries write it; then with a hint that says so.
@@ -15,7 +15,7 @@ pub(crate) async fn search(tools: &Tools, query: &str) -> Result<(Vec<Package>, 
         return Ok((Vec::new(), None));
     }
     let turns = tools.engine.shared::<Turns>();
-    let _turn = turn(tools, &turns).await?;
+    let _turn = tools.turn(&turns.lookups).await?;
     let why = match tools.ecosystem.search(tools, query).await {
         Ok(mut found) => {
             found.truncate(SEARCH_RESULTS);
@@ -47,16 +47,9 @@ pub(crate) async fn search(tools: &Tools, query: &str) -> Result<(Vec<Package>, 
 pub(crate) async fn info(tools: &Tools, package: Package) -> Result<Package> {
     let package = checked(tools.ecosystem, vec![package])?.remove(0);
     let turns = tools.engine.shared::<Turns>();
-    let _turn = turn(tools, &turns).await?;
+    let _turn = tools.turn(&turns.lookups).await?;
     let found = tools.ecosystem.info(tools, &package.name).await?;
     found.ok_or_else(|| {
         Error::new(format!("packager: there is no package {}: look at how it is spelt", shown(&package)))
     })
-}
-
-async fn turn<'a>(tools: &Tools, turns: &'a Turns) -> Result<tokio::sync::SemaphorePermit<'a>> {
-    tokio::select! {
-        turn = turns.lookups.acquire() => turn.map_err(|_| stopped()),
-        () = tools.closed.cancelled() => Err(stopped()),
-    }
 }

@@ -19,7 +19,7 @@ use pid1_sdk::process::{
 use pid1_sdk::utf8::Utf8Carry;
 use pid1_sdk::workspace::Workspace;
 use pid1_sdk::{Error, Result, limits};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::Event;
@@ -65,7 +65,7 @@ impl Tools {
     /// The same with variables of its own.
     pub(crate) async fn run_with(&self, args: &[OsString], env: &[(OsString, OsString)]) -> Result<()> {
         self.print(format!("--> {}\n", shown(args, args.len()))).await;
-        let process = self.start(args, env, false)?;
+        let process = self.start(args, env, false, Vec::new())?;
         let mut end = String::new();
         let shown = async {
             let show = self.show(process.stdout(), &mut end);
@@ -96,7 +96,7 @@ impl Tools {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let env: Vec<_> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let name = name(&args);
-        let process = self.start_with(&args, &env, true, input)?;
+        let process = self.start(&args, &env, true, input)?;
         let streams = async {
             let stderr = process.output(Stream::Stderr).map(|log| log.reader(0, Hold::Back));
             tokio::join!(all_of(process.stdout().reader(0, Hold::Back)), end_of(stderr))
@@ -138,6 +138,14 @@ impl Tools {
         }
     }
 
+    /// Waits for a turn.
+    pub(crate) async fn turn<'a>(&self, turns: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
+        tokio::select! {
+            turn = turns.acquire() => turn.map_err(|_| stopped()),
+            () = self.closed.cancelled() => Err(stopped()),
+        }
+    }
+
     /// Looks at the workspace's files.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
@@ -170,11 +178,7 @@ impl Tools {
         .await
     }
 
-    fn start(&self, args: &[OsString], env: &[(OsString, OsString)], split_stderr: bool) -> Result<Process> {
-        self.start_with(args, env, split_stderr, Vec::new())
-    }
-
-    fn start_with(
+    fn start(
         &self,
         args: &[OsString],
         env: &[(OsString, OsString)],
@@ -309,7 +313,7 @@ async fn end_of(reader: Option<LogReader>) -> String {
     printable_lines(&String::from_utf8_lossy(&end))
 }
 
-pub(crate) fn stopped() -> Error {
+fn stopped() -> Error {
     Error::new("packager: stopped")
 }
 

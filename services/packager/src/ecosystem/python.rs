@@ -263,6 +263,12 @@ fn named_environment(tools: &Tools) -> Option<PathBuf> {
     (folder.starts_with(root) || python(&folder).exists()).then_some(folder)
 }
 
+/// Where the environment may be; made in the first, if there is none.
+fn environments(tools: &Tools) -> Vec<PathBuf> {
+    let own = || ENVIRONMENTS.map(|folder| tools.engine.root().join(folder)).to_vec();
+    named_environment(tools).map_or_else(own, |named| vec![named])
+}
+
 /// Runs uv on the project, which has its own name for the environment.
 async fn uv<A: AsRef<OsStr>>(tools: &Tools, args: impl IntoIterator<Item = A>) -> Result<()> {
     let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
@@ -273,27 +279,24 @@ async fn uv<A: AsRef<OsStr>>(tools: &Tools, args: impl IntoIterator<Item = A>) -
 
 /// The interpreter of the workspace's environment, which is made if there is none.
 async fn environment(tools: &Tools) -> Result<String> {
-    let root = tools.engine.root().to_owned();
-    let own = ENVIRONMENTS.map(|folder| root.join(folder));
-    let folder = match named_environment(tools) {
-        Some(folder) => folder,
-        None => own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]).clone(),
-    };
+    let root = tools.engine.root();
+    let own = environments(tools);
+    let folder = own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]);
     let path =
         folder.to_str().ok_or_else(|| Error::new("packager: the path of the environment is no text"))?;
-    if !python(&folder).exists() {
+    if !python(folder).exists() {
         let new = !folder.exists();
         let words: &[&str] =
             if tools.has("uv") { &["uv", "venv", "--", path] } else { &["python3", "-m", "venv", path] };
         let made = tools.run(words).await;
-        if let (Err(_), true, Ok(inner)) = (&made, new, folder.strip_prefix(&root)) {
+        if let (Err(_), true, Ok(inner)) = (&made, new, folder.strip_prefix(root)) {
             // Half of one would be taken for one.
             let inner = inner.to_owned();
             let _ = tools.look(move |workspace| Ok(workspace.remove(&inner)?)).await;
         }
         made?;
     }
-    python(&folder)
+    python(folder)
         .into_os_string()
         .into_string()
         .map_err(|_| Error::new("packager: the path of Python is no text"))

@@ -6,7 +6,7 @@ use pid1_sdk::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ENVIRONMENTS, Python, requirement};
+use super::{Python, environments, python, requirement};
 use crate::ecosystem::{Ecosystem as _, package};
 use crate::tools::Tools;
 
@@ -47,11 +47,7 @@ async fn pip(tools: &Tools, words: &[&str]) -> Result<Answer> {
     const ENV: [(&str, &str); 3] =
         [("PIP_RETRIES", "1"), ("PIP_BREAK_SYSTEM_PACKAGES", "1"), ("PIP_USER", "0")];
     const UNREACHED: &str = "WARNING: Retrying";
-    let root = tools.engine.root();
-    let own = ENVIRONMENTS
-        .map(|folder| root.join(folder).join("bin/python"))
-        .into_iter()
-        .filter(|path| path.exists());
+    let own = environments(tools).into_iter().map(|folder| python(&folder)).filter(|path| path.exists());
     let mut starts: Vec<Vec<String>> =
         own.filter_map(|path| Some(vec![path.to_str()?.to_owned(), "-m".into(), "pip".into()])).collect();
     if tools.has("python3") {
