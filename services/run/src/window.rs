@@ -2,14 +2,13 @@
 
 mod show;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use pid1_sdk::api::{Ok as Done, RunMain, State, command::Body};
 use pid1_sdk::process::{Process, Signal, StdinError, StopCause, TerminalError, WindowSize};
 use pid1_sdk::relay::{Piece, skipped_notice};
-use pid1_sdk::window::{Sizes, last_lines};
+use pid1_sdk::window::{Respawns, Sizes, last_lines};
 use pid1_sdk::{Channel, Error, Member, Reply, Result, Right, Service, SessionId, limits, unsupported};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -40,7 +39,7 @@ pub struct Window<const KIND: u8> {
     next: Option<Next>,
     shell: Option<Program>,
     shells: u64,
-    respawns: VecDeque<Instant>,
+    respawns: Respawns,
     /// The end of what the members were sent.
     past: String,
     /// Of the window's own shell; those of the run are in [`Runner`].
@@ -68,7 +67,7 @@ impl<const KIND: u8> Service for Window<KIND> {
             next: None,
             shell: None,
             shells: SHELLS,
-            respawns: VecDeque::new(),
+            respawns: Respawns::default(),
             past: String::new(),
             sizes: Sizes::default(),
             size: WindowSize::default(),

@@ -1,11 +1,32 @@
-//! What the members of a terminal share: whose window size it has, and what a newcomer is shown of its past.
+//! What the members of a terminal share: whose window size it has, what a newcomer is shown of its past, and whether its
+//! shell is started again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::time::Instant;
 
+use crate::channel::Audience;
 use crate::identity::SessionId;
 use crate::limits;
 use crate::process::WindowSize;
+
+/// When a shell was last started by itself: one that ends again and again stays down after a few times, until somebody types.
+#[derive(Debug, Default)]
+pub struct Respawns(VecDeque<Instant>);
+
+impl Respawns {
+    /// Whether a shell that has exited is started again: [`limits::RESPAWNS`] times within [`limits::RESPAWN_WINDOW`], and only
+    /// for somebody who may do more than look on.
+    pub fn again(&mut self, audience: &Audience) -> bool {
+        let now = Instant::now();
+        self.0.retain(|then| now.duration_since(*then) < limits::RESPAWN_WINDOW);
+        let again = self.0.len() < limits::RESPAWNS && audience.has_writer();
+        if again {
+            self.0.push_back(now);
+        }
+        again
+    }
+}
 
 /// The sizes that members want, and who typed last: whoever did wins, so that looking on with a phone does not reflow the
 /// laptop where the work happens. `W` is who has a window: a session, or where it can have several, more than that.

@@ -17,14 +17,11 @@
 
 mod screen;
 
-use std::collections::VecDeque;
-use std::time::Instant;
-
 use pid1_sdk::api::{State, command::Body};
 use pid1_sdk::channel::Timer;
 use pid1_sdk::process::{Process, StdinError, StopCause, TerminalError, WindowSize};
 use pid1_sdk::relay::Piece;
-use pid1_sdk::window::Sizes;
+use pid1_sdk::window::{Respawns, Sizes};
 use pid1_sdk::{Bytes, Channel, Error, Member, Reply, Result, Service, limits, unsupported};
 
 use screen::Screen;
@@ -41,7 +38,7 @@ pub struct Shell {
     ahead: Vec<u8>,
     sizes: Sizes,
     /// When it was last started by itself.
-    respawns: VecDeque<Instant>,
+    respawns: Respawns,
     /// Runs while nobody is attached, if shells are not kept for ever.
     vacancy: Option<Timer>,
 }
@@ -66,7 +63,7 @@ impl Service for Shell {
             down: false,
             ahead: Vec::new(),
             sizes: Sizes::default(),
-            respawns: VecDeque::new(),
+            respawns: Respawns::default(),
             vacancy: None,
         })
     }
@@ -174,11 +171,7 @@ impl Shell {
         if ch.audience().is_empty() && ch.close_if_empty() {
             return;
         }
-        let now = Instant::now();
-        self.respawns.retain(|then| now.duration_since(*then) < limits::RESPAWN_WINDOW);
-        // Nothing is started for those who only look on.
-        if self.respawns.len() < limits::RESPAWNS && ch.audience().has_writer() {
-            self.respawns.push_back(now);
+        if self.respawns.again(ch.audience()) {
             match self.restart(ch).await {
                 Ok(()) => return,
                 Err(error) => ch.broadcast(Body::Output(format!("\r\n{error}\r\n"))),

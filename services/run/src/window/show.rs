@@ -151,11 +151,7 @@ impl<const KIND: u8> Window<KIND> {
         if ch.audience().is_empty() && ch.close_if_empty() {
             return;
         }
-        let now = Instant::now();
-        self.respawns.retain(|then| now.duration_since(*then) < limits::RESPAWN_WINDOW);
-        // Otherwise when somebody types. Nothing is started for those who only look on.
-        if self.respawns.len() < limits::RESPAWNS && ch.audience().has_writer() {
-            self.respawns.push_back(now);
+        if self.respawns.again(ch.audience()) {
             match self.start_shell(ch) {
                 Ok(()) => return,
                 Err(error) => self.print_line(ch, &error.to_string()),

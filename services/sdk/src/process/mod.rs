@@ -49,6 +49,7 @@ pub use handle::Process;
 pub use log::OutputLog;
 pub use nix::sys::signal::Signal;
 pub use reader::{Hold, Item, LogReader};
+pub(crate) use search::DEFAULT_PATH;
 pub use shelf::Kept;
 pub use signal::{Ignored, SignalNumber};
 pub use spec::{Discard, Io, Keep, ProcessId, Spec, Stream, WindowSize};

@@ -12,7 +12,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType};
 use super::error::StartError;
 
 /// Where a program without a `PATH` variable is searched, as `execvp` does.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
+pub(crate) const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// The absolute path of `program` for a child with this environment and folder.
 ///

@@ -8,9 +8,7 @@ use super::dot_replit::{self, DotReplit};
 use super::language::{LANGUAGES, Language};
 use super::{FILE, Project, env};
 use crate::error::{Error, Result, printable};
-
-/// Where programs are searched if no variable says it, as the C library does.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
+use crate::process::DEFAULT_PATH;
 
 /// What manages the workspace's packages.
 #[derive(Clone, Debug)]
