@@ -143,16 +143,10 @@ impl Project<'_> {
     /// The workspace's own program, by its language or in `language`.
     fn of_workspace(&self, language: Option<&'static Language>, dot_replit: &DotReplit) -> Result<Target> {
         let declared = language.or_else(|| self.declared_language(dot_replit));
-        let entrypoint = Path::new(&dot_replit.entrypoint);
-        let of_another =
-            language.is_some_and(|own| Language::of_file(entrypoint).is_some_and(|its| its != own));
-        if !dot_replit.entrypoint.is_empty()
-            && !of_another
-            && let Some(language) = Language::of_file(entrypoint).or(declared)
+        if let Some(its) = Language::of_file(Path::new(&dot_replit.entrypoint)).or(declared)
+            && let Some(file) = self.entrypoint(dot_replit, language)?
         {
-            let because =
-                |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
-            return Ok(Target::of(language, self.file(entrypoint).map_err(because)?));
+            return Ok(Target::of(its, file));
         }
         let names = self.names()?;
         let found = self.detect_among(&names, declared);
@@ -176,31 +170,24 @@ impl Project<'_> {
     /// # Errors
     /// If `.replit` is wrong, the file is not there, not within the workspace or in another language, or there is none.
     pub fn main_file(&self, language: &'static Language, file: Option<&str>) -> Result<PathBuf> {
-        let is_of = |file: &Path| Language::of_file(file).is_none_or(|own| own == language);
         let found = match file.filter(|file| !file.is_empty()) {
             Some(file) => {
                 let file = self.file(Path::new(&from_wire(file)))?;
-                if !is_of(&file) {
+                if !is_of(&file, language) {
                     let name = printable(&to_wire(file.as_os_str()));
                     return Err(Error::new(format!("{name} is not in {}", language.title)));
                 }
                 Some(file)
             }
-            None => {
-                let dot_replit = self.dot_replit()?;
-                let entrypoint = Path::new(&dot_replit.entrypoint);
-                if dot_replit.entrypoint.is_empty() || !is_of(entrypoint) {
+            None => match self.entrypoint(&self.dot_replit()?, Some(language))? {
+                None => {
                     let names = self.names()?;
-                    let mut found = self.all_among(&names, Some(language));
-                    let mut file =
-                        found.find(|found| found.language == language && found.entrypoint.is_some());
-                    file.as_mut().and_then(|found| found.entrypoint.take()).map(PathBuf::from)
-                } else {
-                    let because =
-                        |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
-                    Some(self.file(entrypoint).map_err(because)?)
+                    let own =
+                        self.all_among(&names, Some(language)).filter(|found| found.language == language);
+                    own.filter_map(|found| found.entrypoint).next().map(PathBuf::from)
                 }
-            }
+                own => own,
+            },
         };
         let found = found.ok_or_else(|| {
             Error::new(format!(
@@ -209,6 +196,20 @@ impl Project<'_> {
             ))
         })?;
         Ok(self.workspace.root().join(found))
+    }
+
+    /// The entrypoint of `.replit`; `None` if it names none, or one that is not in `language`.
+    fn entrypoint(
+        &self,
+        dot_replit: &DotReplit,
+        language: Option<&'static Language>,
+    ) -> Result<Option<PathBuf>> {
+        let named = Path::new(&dot_replit.entrypoint);
+        if named.as_os_str().is_empty() || language.is_some_and(|language| !is_of(named, language)) {
+            return Ok(None);
+        }
+        let because = |error| Error::new(format!("{FILE} names an entrypoint that cannot be run: {error}"));
+        self.file(named).map(Some).map_err(because)
     }
 
     /// Where a regular file of the workspace is, from the root.
@@ -235,6 +236,11 @@ impl Project<'_> {
         }
         file.into()
     }
+}
+
+/// Whether a file may be in this language: its name says nothing else.
+fn is_of(file: &Path, language: &Language) -> bool {
+    Language::of_file(file).is_none_or(|own| own == language)
 }
 
 impl Target {
