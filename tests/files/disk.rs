@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pid1_sdk::api::command::Body;
 
@@ -17,18 +17,8 @@ fn in_namespace(prepare: &str) -> Launch {
     launch.env("ROOT", root.to_str().unwrap()).through(&["unshare", "--mount", "sh", "-c", &script])
 }
 
-/// A path of the workspace as the agent sees it.
-fn inside(agent: &Agent, path: &str) -> PathBuf {
-    let root = agent.root();
-    Path::new("/proc")
-        .join(agent.pid().to_string())
-        .join("root")
-        .join(root.strip_prefix("/").unwrap())
-        .join(path)
-}
-
 fn everything(agent: &Agent) -> Vec<String> {
-    let entries = fs::read_dir(inside(agent, "")).unwrap();
+    let entries = fs::read_dir(agent.inside("")).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -123,11 +113,11 @@ async fn what_moves_to_another_disk_is_copied_whole() {
     let before = fs::metadata(root.join("folder/deep/script")).unwrap();
     files.done(moving("folder", "volume/moved")).await;
     assert!(!root.join("folder").exists());
-    let after = fs::metadata(inside(&agent, "volume/moved/deep/script")).unwrap();
+    let after = fs::metadata(agent.inside("volume/moved/deep/script")).unwrap();
     assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), 1234, 4321));
     assert_eq!(after.modified().unwrap(), before.modified().unwrap());
     assert_eq!(files.read("volume/moved/deep/script").await, "run");
-    assert_eq!(fs::read_link(inside(&agent, "volume/moved/link")).unwrap(), Path::new("../nowhere"));
+    assert_eq!(fs::read_link(agent.inside("volume/moved/link")).unwrap(), Path::new("../nowhere"));
     files.done(moving("volume/moved/deep/script", "script")).await;
     assert_eq!(files.read("script").await, "run");
     assert_eq!(files.names("volume/moved/deep").await, ["er"]);
@@ -138,7 +128,7 @@ async fn what_moves_to_another_disk_is_copied_whole() {
     let said = files.refused(moving("large", "volume/large")).await;
     assert_eq!(said, "rename large volume/large: no space left on device");
     assert_eq!(fs::metadata(root.join("large/file")).unwrap().len(), 3 << 20);
-    let left = fs::read_dir(inside(&agent, "volume")).unwrap().count();
+    let left = fs::read_dir(agent.inside("volume")).unwrap().count();
     assert_eq!(left, 1);
     // Nor is a place taken that is not free, and nothing is copied into itself.
     files.done(write("other/file", "x")).await;
@@ -146,7 +136,7 @@ async fn what_moves_to_another_disk_is_copied_whole() {
     assert!(files.refused(moving("volume", "other/volume")).await.contains("busy"));
     let said = files.refused(moving("outer", "outer/inner/x")).await;
     assert!(said.contains("moved into itself"), "{said}");
-    assert_eq!(fs::read_dir(inside(&agent, "outer/inner")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(agent.inside("outer/inner")).unwrap().count(), 0);
     let said = files.refused(moving("outer", "volume/outer")).await;
     assert!(said.contains("another file system is mounted in it"), "{said}");
     assert_eq!(files.names("other").await, ["file"]);

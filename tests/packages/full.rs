@@ -1,13 +1,12 @@
 //! No room on the workspace's disk: from the beginning, or when it comes to the packages. Needs root.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use pid1_sdk::api::command::Body;
 
 use super::registry::{BIG, Registry};
 use super::{add, launch, list, text};
-use crate::support::{Agent, Launch};
+use crate::support::Launch;
 
 const MANIFEST: &str = "{\"name\": \"x\"}";
 
@@ -26,16 +25,6 @@ fn on_a_small_disk(registry: &Registry, prepare: &str) -> Launch {
         .through(&["unshare", "--mount", "sh", "-c", &script])
 }
 
-/// A path of the workspace as the agent sees it.
-fn inside(agent: &Agent, path: &str) -> PathBuf {
-    let root = agent.root();
-    Path::new("/proc")
-        .join(agent.pid().to_string())
-        .join("root")
-        .join(root.strip_prefix("/").unwrap())
-        .join(path)
-}
-
 #[tokio::test]
 async fn where_there_is_no_room_nothing_is_begun() {
     let registry = Registry::start();
@@ -46,10 +35,10 @@ async fn where_there_is_no_room_nothing_is_begun() {
     let said = peer.refused(channel, add(BIG)).await;
     assert_eq!(said, "change package.json: no space left on device");
     assert_eq!(registry.asked(), [""; 0], "nothing was started");
-    assert_eq!(text(inside(&agent, "package.json")).as_deref(), Some(MANIFEST));
-    assert_eq!(super::names(&inside(&agent, "")), ["fill", "package.json"]);
+    assert_eq!(text(agent.inside("package.json")).as_deref(), Some(MANIFEST));
+    assert_eq!(super::names(&agent.inside("")), ["fill", "package.json"]);
     // And then there is.
-    fs::remove_file(inside(&agent, "fill")).unwrap();
+    fs::remove_file(agent.inside("fill")).unwrap();
     registry.give();
     assert_eq!(peer.ask(channel, add(super::registry::SMALL)).await, super::OK);
     assert_eq!(list(&mut peer, channel).await, [super::registry::SMALL]);
@@ -65,10 +54,10 @@ async fn where_the_packages_find_no_room_the_files_are_as_they_were() {
     let said = peer.refused(channel, add(BIG)).await;
     assert!(said.starts_with("npm install: exit status"), "{said}");
     assert!(peer.output_until(channel, "ENOSPC").await.contains("--> npm install big"));
-    assert_eq!(text(inside(&agent, "package.json")).as_deref(), Some(MANIFEST));
-    assert_eq!(text(inside(&agent, "package-lock.json")), None);
+    assert_eq!(text(agent.inside("package.json")).as_deref(), Some(MANIFEST));
+    assert_eq!(text(agent.inside("package-lock.json")), None);
     let left: Vec<_> =
-        super::names(&inside(&agent, "")).into_iter().filter(|name| name.starts_with('.')).collect();
+        super::names(&agent.inside("")).into_iter().filter(|name| name.starts_with('.')).collect();
     assert_eq!(left, [""; 0]);
     peer.ping().await;
     assert_eq!(list(&mut peer, channel).await, [""; 0]);

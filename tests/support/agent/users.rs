@@ -1,12 +1,12 @@
-//! An agent that runs as an ordinary user.
+//! An agent that runs as an ordinary user, or sees other files than the tests.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::bare::copy;
-use super::{FIRST, Launch, binary};
+use super::{Agent, FIRST, Launch, binary};
 
 /// An ordinary user.
 const NOBODY: u32 = 65534;
@@ -49,5 +49,14 @@ impl Launch {
         let _ = fs::remove_file(&to);
         copy(&binary(), &to);
         to
+    }
+}
+
+impl Agent {
+    /// A path of the workspace as the agent sees it, in a mount namespace of its own, too.
+    pub fn inside(&self, path: &str) -> PathBuf {
+        let root = self.root();
+        let namespace = Path::new("/proc").join(self.pid().to_string()).join("root");
+        namespace.join(root.strip_prefix("/").unwrap()).join(path)
     }
 }
