@@ -6,6 +6,7 @@
 use toml::Value as Toml;
 use toml_edit::{Array, ArrayOfTables, Decor, InlineTable, Item, Table, TableLike, Value};
 
+use super::list;
 use crate::limits;
 
 /// Why a change is not possible, without its path.
@@ -97,10 +98,7 @@ fn remove_inline(value: &mut Value, path: &[String]) -> Result<()> {
         (Value::Array(list), [key, rest @ ..]) => {
             let at = position(key, list.len()).filter(|at| *at < list.len()).ok_or_else(missing)?;
             if rest.is_empty() {
-                let bare = list.remove(at).decor().prefix().is_none_or(|prefix| prefix.as_str() == Some(""));
-                if let Some(first) = list.get_mut(0).filter(|_| at == 0 && bare) {
-                    first.decor_mut().set_prefix("");
-                }
+                list::remove(list, at);
                 return Ok(());
             }
             remove_inline(list.get_mut(at).ok_or_else(missing)?, rest)
@@ -160,7 +158,7 @@ fn add_inline(whole: &mut Value, path: &[String], value: &Toml) -> Result<()> {
         Value::Array(list) => {
             let at = position(key, list.len()).ok_or_else(|| no_number(key))?;
             match rest.first() {
-                None if at == list.len() => list.push(inline(value)),
+                None if at == list.len() => list::push(list, inline(value)),
                 None => drop(list.replace(at, inline(value))),
                 Some(next) => {
                     if at == list.len() {

@@ -18,6 +18,7 @@ mod dot_replit;
 mod edit;
 mod env;
 mod language;
+pub mod list;
 mod message;
 mod plan;
 mod surroundings;

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml_edit::DocumentMut;
 
 use super::dot_replit::{DotReplit, shown, wrong_at};
-use super::{FILE, Project, edit, utf8};
+use super::{FILE, Project, edit, list, utf8};
 use crate::api::DotReplitUpdateOp;
 use crate::error::{Error, Result, printable};
 use crate::limits;
@@ -38,7 +38,7 @@ fn edited(text: &str, ops: &[DotReplitUpdateOp]) -> Result<String> {
             Error::new(format!("{FILE}: cannot {op} {path}: {}", printable(&why)))
         })?;
     }
-    let text = document.to_string();
+    let text = list::as_before(text, document.to_string());
     if text.len() > limits::DOT_REPLIT_BYTES {
         let most = limits::DOT_REPLIT_BYTES;
         return Err(Error::new(format!("{FILE} would have {} bytes, and {most} are allowed", text.len())));
@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(text, "[env]\nZ = \"1\"\nA = \"2\"\n", "their order counts");
         let text = edited("a = { b = [1, { c = 2 }] }\n", &[op("add", "a/b/1/d/e", "[3]")]).unwrap();
         assert_eq!(text, "a = { b = [1, { c = 2, d = { e = [3] } }] }\n");
+        let dos = "\u{feff}run = \"a\"\r\nhidden = [\r\n  \"b\", # c\r\n  \"d\", # e\r\n]\r\n";
+        let text = edited(dos, &[op("remove", "hidden/0", "")]).unwrap();
+        assert_eq!(text, dos.replace("  \"b\", # c\r\n", ""));
         let text = edited("", &[op("add", "run", "\"x\""), op("remove", "run", "")]).unwrap();
         assert_eq!(text, "");
     }
