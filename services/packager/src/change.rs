@@ -49,7 +49,10 @@ pub(crate) async fn remove(managed: &Managed, packages: &[Package]) -> Result<()
             let listed = tools.look(move |workspace| ecosystem.list(workspace)).await?;
             let named = |one: &Package| {
                 let name = ecosystem.plain_name(&one.name);
-                listed.iter().find(|listed| ecosystem.plain_name(&listed.name) == name).cloned()
+                let itself = listed.iter().find(|listed| listed.name == one.name);
+                itself
+                    .or_else(|| listed.iter().find(|listed| ecosystem.plain_name(&listed.name) == name))
+                    .cloned()
             };
             let mut all = Vec::new();
             for package in packages {

@@ -3,7 +3,7 @@
 //!
 //! The programs and the tables of names are in `imports/`. What the programs are given and answer is said in the README.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use pid1_sdk::api::File;
 use pid1_sdk::error::printable;
@@ -22,7 +22,8 @@ pub(crate) struct Finder {
     pub(crate) command: &'static [&'static str],
     /// The program.
     pub(crate) text: &'static str,
-    /// Which packages have modules of another name: `[packages]` of a TOML file. Empty for what is no package at all.
+    /// Which packages have modules of another name: `[packages]` of a TOML file. Empty for what is no package at all; a list
+    /// if others than the first, which is meant, have the module, too.
     pub(crate) names: &'static str,
     /// Modules have dots, and what stands before one may be the package.
     pub(crate) dotted: bool,
@@ -43,7 +44,14 @@ struct Unread {
 
 #[derive(Deserialize)]
 struct Names {
-    packages: std::collections::HashMap<String, String>,
+    packages: HashMap<String, Packages>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Packages {
+    One(String),
+    Any(Vec<String>),
 }
 
 /// Names the packages that are missing, and with `install` installs them and all others.
@@ -62,8 +70,14 @@ pub(crate) async fn ensure(managed: &Managed, file: Option<File>, install: bool)
     let listed = tools.look(move |workspace| ecosystem.list(workspace)).await?;
     let mut known: BTreeSet<_> = listed.iter().map(|package| ecosystem.plain_name(&package.name)).collect();
     known.extend(managed.ignored_packages.iter().map(|name| ecosystem.plain_name(name)));
-    let missing = missing(finder, &found.imports)?.filter(|name| known.insert(ecosystem.plain_name(name)));
-    let missing: Vec<_> = missing.map(|name| package(name, "")).collect();
+    let mut missing = Vec::new();
+    for names in packages_of(finder, &found.imports)? {
+        // Of those that have the module one is enough.
+        if !names.iter().any(|name| known.contains(&ecosystem.plain_name(name))) {
+            known.insert(ecosystem.plain_name(&names[0]));
+            missing.push(package(&*names[0], ""));
+        }
+    }
     if !install {
         let list: Vec<_> = missing.iter().map(|one| json!({ "name": one.name, "version": "*" })).collect();
         tools.print(format!("{}\n", json!(list))).await;
@@ -107,23 +121,28 @@ async fn find(managed: &Managed, finder: &Finder, file: Option<File>) -> Result<
     }
 }
 
-/// The packages of these modules.
-fn missing(finder: &Finder, modules: &[String]) -> Result<impl Iterator<Item = String>> {
+/// The packages of these modules: of each the one that is meant, and others in whose place it would be.
+fn packages_of(finder: &Finder, modules: &[String]) -> Result<BTreeSet<Vec<String>>> {
     let Names { packages } = toml::from_str(finder.names).map_err(|error| Error::new(error.to_string()))?;
     let of = |module: &String| {
         let mut prefix = module.as_str();
         loop {
-            if let Some(package) = packages.get(prefix) {
-                return package.clone();
+            if let Some(packages) = packages.get(prefix) {
+                let mut names = match packages {
+                    Packages::One(name) if name.is_empty() => return None,
+                    Packages::One(name) => vec![name.clone()],
+                    Packages::Any(names) => names.clone(),
+                };
+                names.push(prefix.to_owned());
+                return Some(names);
             }
             match prefix.rsplit_once('.').filter(|_| finder.dotted) {
                 Some((shorter, _)) => prefix = shorter,
-                None => return prefix.to_owned(),
+                None => return Some(vec![prefix.to_owned()]),
             }
         }
     };
-    let found: BTreeSet<_> = modules.iter().map(of).filter(|package| !package.is_empty()).collect();
-    Ok(found.into_iter())
+    Ok(modules.iter().filter_map(of).collect())
 }
 
 #[cfg(test)]
@@ -134,7 +153,7 @@ mod tests {
     fn packages(ecosystem: &str, modules: &[&str]) -> Vec<String> {
         let finder = ecosystem::find(ecosystem).unwrap().imports().unwrap();
         let modules: Vec<_> = modules.iter().map(|module| (*module).to_owned()).collect();
-        missing(finder, &modules).unwrap().collect()
+        packages_of(finder, &modules).unwrap().into_iter().map(|names| names[0].clone()).collect()
     }
 
     #[test]
@@ -150,11 +169,28 @@ mod tests {
     }
 
     #[test]
+    fn others_that_have_the_module_are_known() {
+        let finder = ecosystem::find("pip").unwrap().imports().unwrap();
+        let found = packages_of(finder, &["psycopg2.extras".to_owned(), "yaml".to_owned()]).unwrap();
+        let found: Vec<_> = found.into_iter().map(|names| names.join(" ")).collect();
+        assert_eq!(found, ["PyYAML yaml", "psycopg2-binary psycopg2"]);
+        let found = packages_of(finder, &["cv2".to_owned()]).unwrap();
+        assert!(found.iter().flatten().any(|name| name == "opencv-python-headless"));
+    }
+
+    #[test]
     fn every_name_in_a_table_is_that_of_a_package() {
         for name in ["pip", "npm"] {
             let ecosystem = ecosystem::find(name).unwrap();
             let Names { packages } = toml::from_str(ecosystem.imports().unwrap().names).unwrap();
-            for name in packages.into_values().filter(|name| !name.is_empty()) {
+            let names = packages.into_values().flat_map(|packages| match packages {
+                Packages::One(name) => vec![name],
+                Packages::Any(names) => {
+                    assert!(!names.is_empty(), "one is meant");
+                    names
+                }
+            });
+            for name in names.filter(|name| !name.is_empty()) {
                 assert_eq!(ecosystem.check(&package(name.as_str(), "")), Ok(()), "{name}");
             }
         }

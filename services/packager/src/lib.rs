@@ -41,12 +41,19 @@ const SEARCH_RESULTS: usize = 20;
 #[derive(Debug)]
 pub struct Packager {
     /// Requests that are not answered yet, by number.
-    asked: HashMap<u64, Ticket>,
+    asked: HashMap<u64, Asked>,
     requests: u64,
     /// While nobody is here, and something is asked for.
     deserted: Option<Timer>,
     closed: CancellationToken,
     closes: DropGuard,
+}
+
+#[derive(Debug)]
+struct Asked {
+    ticket: Ticket,
+    /// Why it was stopped; it is answered when what it has changed is put back.
+    stopped: Option<&'static str>,
 }
 
 /// What a request has come to.
@@ -107,7 +114,7 @@ impl Service for Packager {
                 }
                 self.requests += 1;
                 let (number, events, share) = (self.requests, ch.events(), ch.share());
-                self.asked.insert(number, ch.ticket());
+                self.asked.insert(number, Asked { ticket: ch.ticket(), stopped: None });
                 // Not a task of the channel: what has been begun is put back also when that has ended.
                 let runtimes = ch.engine().runtimes().clone();
                 runtimes.spawn(async move {
@@ -147,10 +154,11 @@ impl Service for Packager {
             Event::Deserted if self.deserted.take().is_some() => self.stop("nobody is here any more"),
             Event::Deserted => {}
             Event::Done(number, answer) => {
-                if let Some(ticket) = self.asked.remove(&number) {
-                    match answer {
-                        Ok(body) => ticket.answer(*body),
-                        Err(error) => ticket.fail(error),
+                if let Some(Asked { ticket, stopped }) = self.asked.remove(&number) {
+                    match (answer, stopped) {
+                        (Ok(body), _) => ticket.answer(*body),
+                        (Err(_), Some(why)) => ticket.fail(because(why)),
+                        (Err(error), None) => ticket.fail(error),
                     }
                 }
             }
@@ -158,18 +166,26 @@ impl Service for Packager {
     }
 
     async fn close(&mut self, _ch: &mut Channel<Event>) {
-        self.stop("the channel was closed");
+        let why = "the channel was closed";
+        self.stop(why);
+        for (_, Asked { ticket, .. }) in self.asked.drain() {
+            ticket.fail(because(why));
+        }
     }
 }
 
 impl Packager {
     /// Stops what was asked for here, and what waits. Tools that run are stopped, and what they have changed is put back.
-    fn stop(&mut self, why: &str) {
-        for (_, ticket) in self.asked.drain() {
-            ticket.fail(Error::new(format!("packager: stopped, because {why}")));
+    fn stop(&mut self, why: &'static str) {
+        for asked in self.asked.values_mut() {
+            asked.stopped.get_or_insert(why);
         }
         self.closed = CancellationToken::new();
         // The old one is dropped, and so cancelled.
         self.closes = self.closed.clone().drop_guard();
     }
+}
+
+fn because(why: &str) -> Error {
+    Error::new(format!("packager: stopped, because {why}"))
 }

@@ -79,8 +79,7 @@ impl Tools {
         if exit.success() {
             return Ok(());
         }
-        let said = reason(&end).map(|line| format!(": {}", printable(line))).unwrap_or_default();
-        Err(Error::new(format!("{}: {}{said}", name(args), exit.text())))
+        Err(Error::new(format!("{}: {}: {}", name(args), exit.text(), printable(&reason(&end)))))
     }
 
     /// Runs a program for what it prints, with this on its standard input, and shows nothing of it.
@@ -250,14 +249,25 @@ impl Tools {
     }
 }
 
-/// The line in which a program says why it has failed: the first that is an error and not only its number, else the last.
-fn reason(end: &str) -> Option<&str> {
-    let mut lines = end.lines().map(str::trim).filter(|line| !line.is_empty());
+/// Why a program has failed, by what it says: the first line that is an error and tells more than a number or a place, else
+/// the last; and behind it the last of its causes, such as that nobody was reached.
+pub(crate) fn reason(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let says = |line: &&str| {
-        let line = line.to_lowercase();
-        line.contains("error") && !line.contains("error code")
+        let lower = line.to_lowercase();
+        let facts = ["code", "syscall", "path", "errno", "command", "cwd"];
+        let fact = facts.iter().any(|fact| lower.contains(&format!("error {fact} ")));
+        lower.contains("error") && !fact && !lower.ends_with("exception:")
     };
-    lines.clone().find(says).or_else(|| lines.next_back())
+    let line = lines().find(says).or_else(|| lines().next_back());
+    let line = line.unwrap_or("it has not said why");
+    let cause = said
+        .rsplit_once("Caused by:")
+        .and_then(|(_, cause)| cause.lines().map(str::trim).find(|line| !line.is_empty()));
+    match cause {
+        Some(cause) => format!("{line}: {cause}"),
+        None => line.to_owned(),
+    }
 }
 
 /// What `work` comes to; an error if it panics, which is a mistake of ours.
@@ -327,4 +337,33 @@ fn name(args: &[OsString]) -> String {
 fn shown(args: &[OsString], words: usize) -> String {
     let words: Vec<_> = args.iter().take(words).map(|word| word.to_string_lossy()).collect();
     printable(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_with_its_cause() {
+        for (said, why) in [
+            (
+                "warning: x\nerror: no config\n\nCaused by:\n  not downloaded\n\nCaused by:\n  [6] no host\n",
+                "error: no config: [6] no host",
+            ),
+            ("error: Failed to add\n  Caused by: no such index\n", "error: Failed to add: no such index"),
+            ("    Updating\nerror: could not find it\nmore\n", "error: could not find it"),
+            (
+                "npm error code E1\nnpm error path /x\nnpm error errno -2\nnpm error enoent no file\n",
+                "npm error enoent no file",
+            ),
+            (
+                "ERROR: Exception:\nTraceback\nOSError: [Errno 28] No space left\n",
+                "OSError: [Errno 28] No space left",
+            ),
+            ("killed\n", "killed"),
+            ("", "it has not said why"),
+        ] {
+            assert_eq!(reason(said), why);
+        }
+    }
 }

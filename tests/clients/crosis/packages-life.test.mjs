@@ -43,9 +43,15 @@ test("Python: pip and requirements.txt", patiently, async () => {
   await life(here, { ...python, spec: "==1.16.0", listed: "six ==1.16.0", clean: () => rmSync(here.path(".venv"), { recursive: true }) });
   assert.match(here.packages.text(), /--> python3 -m venv .*\/\.venv\n[^]*--> .*\/\.venv\/bin\/python -m pip install six==1\.16\.0\n/);
   // Without a version the one that was found is written down; what people wrote beside it stays.
-  here.write("requirements.txt", "# ours\n-i https://example.invalid/simple\n");
+  here.write("requirements.txt", "# ours\n--prefer-binary\n-c most.txt\n");
+  here.write("most.txt", "six<1.17\n");
   await get(here.packages, add(pkg("Six")));
-  assert.match(here.read("requirements.txt"), /^# ours\n-i https:\/\/example\.invalid\/simple\nSix==1\.\d+\.\d+\n$/);
+  assert.match(here.read("requirements.txt"), /^# ours\n--prefer-binary\n-c most\.txt\nSix==1\.16\.\d+\n$/);
+  // It counts, too: what it rules out is not written down beside it.
+  const before = here.read("requirements.txt");
+  assert.match((await here.packages.request(add(pkg("six", "==1.17.0")))).error, /pip install: exit status 1: ERROR: Cannot install six==1\.17\.0/);
+  assert.equal(here.read("requirements.txt"), before);
+  assert.equal(here.read(".pid1-requirements.txt"), null);
   await here.stop();
 });
 
@@ -100,5 +106,7 @@ test("Rust: cargo", patiently, async () => {
   const clean = () => rmSync(here.path("target"), { recursive: true });
   await life(here, { name: "itoa", version: "1.0.11", spec: "=1.0.11", listed: "itoa =1.0.11", prints: "12345", missing: "itoa", clean });
   assert.ok(here.read("Cargo.toml").includes('name = "x" # ours'));
+  await get(here.packages, add(pkg("memchr[std]", ">=2.7.4, <2.8"), pkg("itoa", "=1.0.11")));
+  assert.ok(here.read("Cargo.toml").includes('memchr = { version = ">=2.7.4, <2.8", features = ["std"] }'));
   await here.stop();
 });

@@ -7,7 +7,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
-import { NODE_MAIN, PATIENCE_MS, PYTHON_MAIN, add, get, install, list, patiently, pkg, pressRun, project } from "./packages.mjs";
+import { NODE_MAIN, PATIENCE_MS, PYTHON_MAIN, add, get, install, list, patiently, pkg, pressRun, project, remove } from "./packages.mjs";
 import { Crosis, repository } from "./support.mjs";
 
 test("what has no search is looked up by its name, and a hint says so", patiently, async () => {
@@ -106,6 +106,26 @@ test("two clients at once, one after the other; both see both", patiently, async
   for (const channel of [here.packages, theirs]) await channel.see("is-number@7.0.0\n");
   assert.ok(!apart.text().includes("is-number"), "another channel's output is its own");
   second.destroy();
+  await here.stop();
+});
+
+test("npm: an exact version stays exact, whatever is added with it", patiently, async () => {
+  const here = await project({ "package.json": '{"name":"x"}' });
+  await get(here.packages, add(pkg("left-pad", "1.2.0"), pkg("isarray"), pkg("other", "npm:isarray@2.0.4")));
+  assert.match((await list(here.packages)).join(), /^isarray \^2\.\d+\.\d+,left-pad 1\.2\.0,other npm:isarray@2\.0\.4$/);
+  // A version that it would take for a path is none.
+  const { error } = await here.packages.request(add(pkg("left-pad", "../../etc")));
+  assert.match(error, /a version of a package is such as/);
+  await here.stop();
+});
+
+test("yarn: packages of the root of workspaces come and go", patiently, async () => {
+  const root = '{"name":"x","private":true,"workspaces":["a"]}';
+  const here = await project({ "package.json": root, "a/package.json": '{"name":"a","version":"1.0.0"}', "yarn.lock": "" });
+  await get(here.packages, add(pkg("left-pad", "1.3.0")));
+  assert.deepEqual(await list(here.packages), ["left-pad 1.3.0"]);
+  await get(here.packages, remove("left-pad"));
+  assert.deepEqual(await list(here.packages), []);
   await here.stop();
 });
 

@@ -1,5 +1,7 @@
 //! Node: package.json, and npm, pnpm, yarn or bun, whichever the project's lock file is of.
 
+mod lookup;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
@@ -111,8 +113,9 @@ impl Ecosystem for Node {
         if !good || name.len() > NAME_BYTES {
             return Err("a package of npm is called such as left-pad or @scope/name".to_owned());
         }
-        if spec.contains(char::is_control) {
-            return Err("a version of a package is such as 1.2.3, ^1.2.3, >=1 <2 or a tag".to_owned());
+        if wanted(spec).is_some_and(|spec| !is_spec(spec, part)) {
+            let text = "a version of a package is such as 1.2.3, ^1.2.3, >=1 <2, a tag, npm:NAME@1.2.3 or git+https://…";
+            return Err(text.to_owned());
         }
         Ok(())
     }
@@ -128,38 +131,38 @@ impl Ecosystem for Node {
     fn add<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
         Box::pin(async move {
             let manager = tools.look(manager).await?;
-            let manifest = tools.text(MANIFEST).await?;
-            if manifest.is_none() {
+            if tools.text(MANIFEST).await?.is_none() {
                 tools.look(|workspace| begin(workspace.root())).await?;
             }
-            let mut args = vec![manager.name.to_owned()];
-            args.extend(manager.add.iter().map(|word| (*word).to_owned()));
-            // To the root itself, where they would otherwise ask whether that is meant.
+            let mut words: Vec<_> = [&[manager.name], manager.add].concat();
+            // To the root itself, where it would otherwise ask whether that is meant.
             if manager.name == "pnpm" && tools.text("pnpm-workspace.yaml").await?.is_some() {
-                args.push("--workspace-root".to_owned());
+                words.push("--workspace-root");
             }
-            if manager.name == "yarn" && is_workspace(manifest.as_deref()) {
-                // Its later versions ask nothing, and do not know this.
-                let later = tools.text("yarn.lock").await?.is_some_and(|lock| lock.contains("__metadata:"));
-                args.extend((!later).then(|| "--ignore-workspace-root-check".to_owned()));
-            }
-            if manager.name == "npm" && packages.iter().all(|package| is_exact(&package.spec)) {
-                // As the others do: else it writes down that later ones will do.
-                args.push("--save-exact".to_owned());
-            }
-            args.extend(packages.iter().map(|Package { name, spec, .. }| match wanted(spec) {
+            words.extend(yarn_root(tools, manager).await?);
+            let asked = |Package { name, spec, .. }: &Package| match wanted(spec) {
                 // As other ecosystems write an exact version.
                 Some(spec) => format!("{name}@{}", spec.trim_start_matches("==")),
                 None => name.clone(),
-            }));
-            tools.run(args).await
+            };
+            // As the others do: npm else writes down that later ones will do.
+            let (exact, others): (Vec<_>, Vec<_>) =
+                packages.iter().partition(|package| manager.name == "npm" && is_exact(&package.spec));
+            for (flag, packages) in [(Some("--save-exact"), exact), (None, others)] {
+                if !packages.is_empty() {
+                    let words = words.iter().copied().chain(flag).map(str::to_owned);
+                    tools.run(words.chain(packages.into_iter().map(asked))).await?;
+                }
+            }
+            Ok(())
         })
     }
 
     fn remove<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
         Box::pin(async move {
             let manager = tools.look(manager).await?;
-            let words = [&[manager.name], manager.remove].concat();
+            let mut words = [&[manager.name], manager.remove].concat();
+            words.extend(yarn_root(tools, manager).await?);
             tools.run(words.into_iter().chain(packages.iter().map(|package| package.name.as_str()))).await
         })
     }
@@ -175,39 +178,11 @@ impl Ecosystem for Node {
     }
 
     fn search<'a>(&'a self, tools: &'a Tools, query: &'a str) -> Work<'a, Vec<Package>> {
-        Box::pin(async move {
-            let limit = format!("--searchlimit={}", crate::SEARCH_RESULTS);
-            let args = ["npm", "search", "--json", "--fetch-retries=0", &limit, "--", query];
-            let asked = tools.ask(args, &[], Vec::new()).await?;
-            let answer = parsed_answer(&asked.stdout);
-            match answer.as_ref().map(Value::as_array) {
-                Ok(Some(found)) if asked.exit.success() => Ok(found.iter().filter_map(described).collect()),
-                _ => Err(Error::new(why(answer.ok().as_ref(), &asked.stderr))),
-            }
-        })
+        Box::pin(lookup::search(tools, query))
     }
 
     fn info<'a>(&'a self, tools: &'a Tools, name: &'a str) -> Work<'a, Option<Package>> {
-        Box::pin(async move {
-            let args = ["npm", "view", "--json", "--fetch-retries=0", "--", name];
-            let fields =
-                ["name", "version", "description", "homepage", "repository", "bugs", "author", "license"];
-            let asked =
-                tools.ask(args.into_iter().chain(fields).chain(["dependencies"]), &[], Vec::new()).await?;
-            let answer = parsed_answer(&asked.stdout).ok();
-            if asked.exit.success() {
-                // Of more than one version that are meant, it prints a list; the last is the newest.
-                let found = answer.as_ref().map(|answer| match answer {
-                    Value::Array(all) => all.last().unwrap_or(&Value::Null),
-                    one => one,
-                });
-                return Ok(found.and_then(described));
-            }
-            match answer.as_ref().and_then(|answer| answer.pointer("/error/code")?.as_str()) {
-                Some("E404") => Ok(None),
-                _ => Err(Error::new(format!("npm view: {}", why(answer.as_ref(), &asked.stderr)))),
-            }
-        })
+        Box::pin(lookup::info(tools, name))
     }
 }
 
@@ -219,12 +194,43 @@ fn begin(root: &Path) -> Result<()> {
     written.map_err(|error| Error::new(format!("packager: cannot make {MANIFEST}: {error}")))
 }
 
-fn is_workspace(manifest: Option<&str>) -> bool {
-    manifest.and_then(|text| parsed(text).ok()).is_some_and(|manifest| manifest.contains_key("workspaces"))
+/// What yarn 1 wants to hear at the root of workspaces. Its later versions ask nothing, and do not know it.
+async fn yarn_root(tools: &Tools, manager: &Manager) -> Result<Option<&'static str>> {
+    let workspaces = |text: String| parsed(&text).is_ok_and(|manifest| manifest.contains_key("workspaces"));
+    if manager.name != "yarn" || !tools.text(MANIFEST).await?.is_some_and(workspaces) {
+        return Ok(None);
+    }
+    let version = tools.ask(["yarn", "--version"], &[], Vec::new()).await?.stdout;
+    Ok(version.starts_with(b"1.").then_some("--ignore-workspace-root-check"))
+}
+
+/// Whether this is a version, a range of them or a tag; or says where else a package is: by a scheme, or as
+/// `owner/repository`. Anything else a package manager would take for a path.
+fn is_spec(spec: &str, part: impl Fn(&str) -> bool) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || "-_.^~<>=|*+ ".contains(c);
+    let scheme = |(scheme, rest): (&str, &str)| {
+        let letter = |c: char| c.is_ascii_lowercase() || c == '+';
+        !scheme.is_empty()
+            && scheme.chars().all(letter)
+            && !rest.contains(|c: char| c.is_control() || c == ' ')
+    };
+    let repository = |(owner, rest): (&str, &str)| {
+        let (name, commit) = rest.split_once('#').unwrap_or((rest, ""));
+        part(owner)
+            && !owner.starts_with('~')
+            && part(name)
+            && !commit.contains(|c: char| c.is_control() || c == ' ')
+    };
+    !spec.starts_with('-')
+        && (spec.chars().all(letter)
+            || spec.split_once(':').is_some_and(scheme)
+            || spec.split_once('/').is_some_and(repository))
 }
 
 /// Whether a spec is one version and no other.
 fn is_exact(spec: &str) -> bool {
+    let alias = spec.strip_prefix("npm:").and_then(|other| other.rsplit_once('@'));
+    let spec = alias.map_or(spec, |(_, spec)| spec);
     let version = spec.trim_start_matches('=').split(['-', '+']).next().unwrap_or_default();
     let parts: Vec<_> = version.split('.').collect();
     parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
@@ -253,74 +259,26 @@ fn parsed(text: &str) -> Result<Map<String, Value>> {
     serde_json::from_str(text).map_err(|error| Error::new(format!("{MANIFEST}: {error}")))
 }
 
-fn parsed_answer(stdout: &[u8]) -> serde_json::Result<Value> {
-    serde_json::from_slice(stdout)
-}
-
-/// Why npm has failed.
-fn why(answer: Option<&Value>, stderr: &str) -> String {
-    let summary = answer.and_then(|answer| answer.pointer("/error/summary")?.as_str());
-    let line = summary.filter(|text| !text.is_empty()).or_else(|| stderr.lines().next());
-    pid1_sdk::error::printable(line.unwrap_or("it failed and has not said why"))
-}
-
-/// A package as `npm view` and `npm search` describe it.
-fn described(found: &Value) -> Option<Package> {
-    let text = |places: &[&str]| {
-        let found = places.iter().find_map(|place| found.pointer(place)?.as_str());
-        found.unwrap_or_default().to_owned()
-    };
-    let dependencies = found.get("dependencies").and_then(Value::as_object).into_iter().flatten();
-    Some(Package {
-        description: text(&["/description"]),
-        version: text(&["/version"]),
-        homepage_url: text(&["/homepage", "/links/homepage", "/links/npm"]),
-        source_code_url: text(&["/repository/url", "/repository", "/links/repository"]),
-        bug_tracker_url: text(&["/bugs/url", "/bugs", "/links/bugs"]),
-        author: text(&["/author", "/author/name", "/publisher/username"]),
-        license: text(&["/license", "/license/type"]),
-        dependencies: dependencies
-            .map(|(name, spec)| package(name, spec.as_str().unwrap_or_default()))
-            .collect(),
-        ..package(found.get("name")?.as_str()?, "")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_npm_prints_becomes_packages() {
-        let searched = serde_json::json!({
-            "name": "left-pad", "version": "1.3.0", "description": "String left pad", "keywords": ["leftpad"],
-            "publisher": { "username": "stevemao", "email": "a@b" }, "maintainers": [],
-            "links": { "homepage": "https://a/h", "repository": "git+https://a/r.git", "bugs": "https://a/b", "npm": "https://a/n" },
-        });
-        let left_pad = Package {
-            version: "1.3.0".into(),
-            description: "String left pad".into(),
-            homepage_url: "https://a/h".into(),
-            source_code_url: "git+https://a/r.git".into(),
-            bug_tracker_url: "https://a/b".into(),
-            author: "stevemao".into(),
-            ..package("left-pad", "")
-        };
-        assert_eq!(described(&searched), Some(left_pad.clone()));
-        let viewed = serde_json::json!({
-            "name": "left-pad", "version": "1.3.0", "description": "String left pad", "homepage": "https://a/h",
-            "repository": { "type": "git", "url": "git+https://a/r.git" }, "bugs": { "url": "https://a/b" },
-            "author": { "name": "stevemao" }, "license": "WTFPL", "dependencies": { "x": "^1" },
-        });
-        let more = Package { license: "WTFPL".into(), dependencies: vec![package("x", "^1")], ..left_pad };
-        assert_eq!(described(&viewed), Some(more));
-        assert_eq!(described(&serde_json::json!({ "version": "1" })), None);
-    }
-
-    #[test]
     fn one_version_is_told_from_many() {
-        let exact = ["1.2.3", "=1.2.3", "==1.2.3-rc.1", "0.0.1+x"];
-        let many = ["", "1", "1.2", "1.x", "^1.2.3", "1.2.3 || 2.0.0", "1.2.*", "latest", ">=1.2.3"];
+        let exact = ["1.2.3", "=1.2.3", "==1.2.3-rc.1", "0.0.1+x", "npm:@a/b@1.2.3"];
+        let many = [
+            "",
+            "1",
+            "npm:a",
+            "npm:@a/b@^1.2.3",
+            "1.2",
+            "1.x",
+            "^1.2.3",
+            "1.2.3 || 2.0.0",
+            "1.2.*",
+            "latest",
+            ">=1.2.3",
+        ];
         assert!(exact.into_iter().all(is_exact) && !many.into_iter().any(is_exact));
     }
 
@@ -332,11 +290,34 @@ mod tests {
             assert!(Node.check(&package(name, "")).is_err(), "{name:?}");
         }
         assert!(Node.check(&package("x".repeat(215), "")).is_err());
-        assert!(Node.check(&package("a", "1\n2")).is_err());
-        for (name, spec) in
-            [("left-pad", "^1.0"), ("@types/node", "latest"), ("JSONStream", ">=1 <2"), ("a.b_c~d", "")]
-        {
-            assert_eq!(Node.check(&package(name, spec)), Ok(()), "{name:?}");
+        for spec in [
+            "1\n2",
+            "../../etc",
+            "/etc",
+            "./x",
+            "$(touch x)",
+            "--global",
+            "-g",
+            "~/x",
+            "a/b/c",
+            "x y/z",
+            "a/b#c d",
+            "file:a b",
+        ] {
+            assert!(Node.check(&package("a", spec)).is_err(), "{spec:?}");
+        }
+        for (name, spec) in [
+            ("left-pad", "^1.0"),
+            ("@types/node", "latest"),
+            ("JSONStream", ">=1 <2 || 3.x"),
+            ("a.b_c~d", ""),
+            ("a", "npm:@b/c@1.2.3"),
+            ("a", "file:../a"),
+            ("a", "workspace:*"),
+            ("a", "git+ssh://git@x.y/a/b.git#v1"),
+            ("a", "owner/repository#semver:^1"),
+        ] {
+            assert_eq!(Node.check(&package(name, spec)), Ok(()), "{name:?} {spec:?}");
         }
     }
 }

@@ -3,11 +3,15 @@
 //! Packages go into the environment that `VIRTUAL_ENV` names, if it is there or in the workspace, else into `.venv` or `venv`.
 //! If there is none it is made. Runs of the project find it ([`bin`](pid1_sdk::project::Language::bin)).
 
+mod environment;
 mod lookup;
+mod pyproject;
 mod requirement;
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
 
 use pid1_sdk::api::Package;
 use pid1_sdk::error::printable;
@@ -17,14 +21,16 @@ use pid1_sdk::{Error, Result};
 use super::{Ecosystem, Work, wanted};
 use crate::imports::Finder;
 use crate::tools::{Tools, text};
-use requirement::{PYPROJECT, REQUIREMENTS};
+use environment::{environment, named_environment};
+use pyproject::{Kind, PYPROJECT};
+use requirement::REQUIREMENTS;
 
-/// Lock files of tools that are not driven here: what is done beside them would make them wrong.
-const OTHERS: [(&str, &str); 3] =
-    [("poetry.lock", "poetry"), ("pdm.lock", "pdm"), ("Pipfile.lock", "pipenv")];
+/// Files of tools that are not driven here: what is done beside them would make them wrong.
+const OTHERS: [(&str, &str); 4] =
+    [("poetry.lock", "poetry"), ("pdm.lock", "pdm"), ("Pipfile.lock", "pipenv"), ("Pipfile", "pipenv")];
 
-/// Folders of environments, the first of which is made if there is none.
-const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+/// What else requirements.txt says, while pip adds to it: beside it, since its lines may name files from there.
+const OTHER_REQUIREMENTS: &str = ".pid1-requirements.txt";
 
 /// Prints the versions of the packages that are its arguments, `null` for one that is not here. Looked for among all, since
 /// older Pythons find only names that are written as they are.
@@ -58,8 +64,9 @@ enum Keeper {
 
 impl Ecosystem for Python {
     fn specfiles(&self) -> &'static [&'static str] {
-        // uv writes it. The other is written here only, in one step and the last one.
-        &[PYPROJECT]
+        // uv writes the first, and of the other nothing is to be left. requirements.txt is written here only, in one step and
+        // the last one.
+        &[PYPROJECT, OTHER_REQUIREMENTS]
     }
 
     fn locks(&self) -> &'static [&'static str] {
@@ -122,16 +129,30 @@ impl Ecosystem for Python {
                 )
                 .await;
             }
-            let python = environment(tools).await?;
-            install(tools, &python, &requirements).await?;
-            let pinned = pinned(tools, &python, packages).await?;
             let file = keeper.specfile();
+            let text = tools.text(file).await?.unwrap_or_default();
+            // What cannot be written down is not installed.
+            keeper.with(&text, &requirements)?;
+            let others = keeper.without(&text, &plain_names(packages))?;
+            let python = environment(tools).await?;
+            // With what else is wanted: together they must go.
+            match keeper {
+                Keeper::Requirements if requirement::says_anything(&others) => {
+                    tools.look(move |workspace| begin(workspace, &others)).await?;
+                    let beside = ["--requirement", OTHER_REQUIREMENTS].map(str::to_owned);
+                    let installed = install(tools, &python, &[&requirements[..], &beside].concat()).await;
+                    tools.look(|workspace| Ok(workspace.remove(Path::new(OTHER_REQUIREMENTS))?)).await?;
+                    installed?;
+                }
+                Keeper::Requirements => install(tools, &python, &requirements).await?,
+                _ => {
+                    let all = [requirements, pyproject::main(&others)?].concat();
+                    install(tools, &python, &all).await?;
+                }
+            }
+            let pinned = pinned(tools, &python, packages).await?;
             let wanted = pinned.clone();
-            let edit = move |old: &str| match keeper {
-                Keeper::Requirements => requirement::with(old, &wanted),
-                _ => requirement::with_dependencies(old, &wanted),
-            };
-            tools.edit(file, edit).await?;
+            tools.edit(file, move |old| keeper.with(old, &wanted)).await?;
             tools.print(format!("{file}: {}\n", pinned.join(", "))).await;
             Ok(())
         })
@@ -140,7 +161,7 @@ impl Ecosystem for Python {
     fn remove<'a>(&'a self, tools: &'a Tools, packages: &'a [Package]) -> Work<'a, ()> {
         Box::pin(async move {
             let keeper = keeper(tools).await?;
-            let names: Vec<_> = packages.iter().map(|package| self.plain_name(&package.name)).collect();
+            let names = plain_names(packages);
             if keeper == Keeper::Uv {
                 // uv is told which section; one that stands in two is removed from both.
                 for (entry, section) in tools.look(listed).await? {
@@ -157,11 +178,7 @@ impl Ecosystem for Python {
             let pip = [python.as_str(), "-m", "pip", "uninstall", "--yes", "--"];
             let words = if tools.has("uv") { uv } else { pip };
             run_pip(tools, &python, words.into_iter().chain(names.iter().map(String::as_str))).await?;
-            let edit = move |old: &str| match keeper {
-                Keeper::Requirements => Ok(requirement::without(old, &names)),
-                _ => requirement::without_dependencies(old, &names),
-            };
-            tools.edit(keeper.specfile(), edit).await
+            tools.edit(keeper.specfile(), move |old| keeper.without(old, &names)).await
         })
     }
 
@@ -178,11 +195,7 @@ impl Ecosystem for Python {
             };
             let requirements = match keeper {
                 Keeper::Requirements => vec!["--requirement".to_owned(), REQUIREMENTS.to_owned()],
-                _ => requirement::of_pyproject(&text)?
-                    .into_iter()
-                    .filter(|(_, section)| section.flags.is_empty())
-                    .map(|(package, _)| format!("{}{}", package.name, package.spec))
-                    .collect(),
+                _ => pyproject::main(&text)?,
             };
             if requirements.is_empty() {
                 tools.print(format!("{file} names no packages: nothing to install.\n")).await;
@@ -206,6 +219,34 @@ impl Keeper {
     fn specfile(self) -> &'static str {
         if self == Keeper::Requirements { REQUIREMENTS } else { PYPROJECT }
     }
+
+    /// The specfile's text with these.
+    fn with(self, text: &str, requirements: &[String]) -> Result<String> {
+        match self {
+            Keeper::Requirements => requirement::with(text, requirements),
+            _ => pyproject::with_dependencies(text, requirements),
+        }
+    }
+
+    /// The specfile's text without the packages of these names.
+    fn without(self, text: &str, names: &[String]) -> Result<String> {
+        match self {
+            Keeper::Requirements => Ok(requirement::without(text, names)),
+            _ => pyproject::without_dependencies(text, names),
+        }
+    }
+}
+
+fn plain_names(packages: &[Package]) -> Vec<String> {
+    packages.iter().map(|package| requirement::plain_name(&package.name)).collect()
+}
+
+/// Writes down what else is wanted. Not through the workspace, where it would count as somebody's own work.
+fn begin(workspace: &Workspace, others: &str) -> Result<()> {
+    let made =
+        OpenOptions::new().write(true).create_new(true).open(workspace.root().join(OTHER_REQUIREMENTS));
+    let written = made.and_then(|mut file| file.write_all(others.as_bytes()));
+    written.map_err(|error| Error::new(format!("packager: cannot write {OTHER_REQUIREMENTS}: {error}")))
 }
 
 async fn keeper(tools: &Tools) -> Result<Keeper> {
@@ -224,10 +265,15 @@ fn keeper_of(workspace: &Workspace, has_uv: bool) -> Result<Keeper> {
         )));
     }
     let project = match text(workspace, PYPROJECT)?.filter(|_| !has(REQUIREMENTS)) {
-        Some(text) => requirement::is_project(&text)?,
-        None => false,
+        Some(text) => pyproject::kind(&text)?,
+        None => Kind::Settings,
     };
-    Ok(match (project, has_uv) {
+    if project == Kind::Poetry {
+        return Err(Error::new(format!(
+            "packager: the dependencies in {PYPROJECT} are poetry's: change this project's packages with poetry"
+        )));
+    }
+    Ok(match (project == Kind::Project, has_uv) {
         (true, true) => Keeper::Uv,
         (true, false) => Keeper::Pyproject,
         (false, _) => Keeper::Requirements,
@@ -244,29 +290,10 @@ fn listed(workspace: &Workspace) -> Result<Vec<(Package, Vec<String>)>> {
         // What others keep can be told, too.
         _ => {
             let text = text(workspace, PYPROJECT)?.unwrap_or_default();
-            let all = requirement::of_pyproject(&text)?;
+            let all = pyproject::dependencies(&text)?;
             Ok(all.into_iter().map(|(package, section)| (package, section.flags)).collect())
         }
     }
-}
-
-/// Where an environment has its interpreter.
-fn python(folder: &Path) -> PathBuf {
-    folder.join("bin/python")
-}
-
-/// The environment that `VIRTUAL_ENV` names, if it is there, or in the workspace, where it may be made: one elsewhere is the
-/// operator's.
-fn named_environment(tools: &Tools) -> Option<PathBuf> {
-    let root = tools.engine.root();
-    let folder = root.join(tools.variable("VIRTUAL_ENV")?);
-    (folder.starts_with(root) || python(&folder).exists()).then_some(folder)
-}
-
-/// Where the environment may be; made in the first, if there is none.
-fn environments(tools: &Tools) -> Vec<PathBuf> {
-    let own = || ENVIRONMENTS.map(|folder| tools.engine.root().join(folder)).to_vec();
-    named_environment(tools).map_or_else(own, |named| vec![named])
 }
 
 /// Runs uv on the project, which has its own name for the environment.
@@ -275,31 +302,6 @@ async fn uv<A: AsRef<OsStr>>(tools: &Tools, args: impl IntoIterator<Item = A>) -
     let env =
         named_environment(tools).map(|folder| ("UV_PROJECT_ENVIRONMENT".into(), folder.into_os_string()));
     tools.run_with(&args, &Vec::from_iter(env)).await
-}
-
-/// The interpreter of the workspace's environment, which is made if there is none.
-async fn environment(tools: &Tools) -> Result<String> {
-    let root = tools.engine.root();
-    let own = environments(tools);
-    let folder = own.iter().find(|folder| python(folder).exists()).unwrap_or(&own[0]);
-    let path =
-        folder.to_str().ok_or_else(|| Error::new("packager: the path of the environment is no text"))?;
-    if !python(folder).exists() {
-        let new = !folder.exists();
-        let words: &[&str] =
-            if tools.has("uv") { &["uv", "venv", "--", path] } else { &["python3", "-m", "venv", path] };
-        let made = tools.run(words).await;
-        if let (Err(_), true, Ok(inner)) = (&made, new, folder.strip_prefix(root)) {
-            // Half of one would be taken for one.
-            let inner = inner.to_owned();
-            let _ = tools.look(move |workspace| Ok(workspace.remove(&inner)?)).await;
-        }
-        made?;
-    }
-    python(folder)
-        .into_os_string()
-        .into_string()
-        .map_err(|_| Error::new("packager: the path of Python is no text"))
 }
 
 async fn install(tools: &Tools, python: &str, requirements: &[String]) -> Result<()> {

@@ -6,7 +6,8 @@ use pid1_sdk::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Python, environments, python, requirement};
+use super::environment::{environments, python};
+use super::{Python, requirement};
 use crate::ecosystem::{Ecosystem as _, package};
 use crate::tools::Tools;
 
