@@ -11,6 +11,7 @@ mod requirement;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use pid1_sdk::api::Package;
@@ -243,8 +244,10 @@ fn plain_names(packages: &[Package]) -> Vec<String> {
 
 /// Writes down what else is wanted. Not through the workspace, where it would count as somebody's own work.
 fn begin(workspace: &Workspace, others: &str) -> Result<()> {
-    let made =
-        OpenOptions::new().write(true).create_new(true).open(workspace.root().join(OTHER_REQUIREMENTS));
+    let mut new = OpenOptions::new();
+    // An index may stand there with its password.
+    new.write(true).create_new(true).mode(0o600);
+    let made = new.open(workspace.root().join(OTHER_REQUIREMENTS));
     let written = made.and_then(|mut file| file.write_all(others.as_bytes()));
     written.map_err(|error| Error::new(format!("packager: cannot write {OTHER_REQUIREMENTS}: {error}")))
 }
