@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use pid1_sdk::wire::Census;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -98,7 +97,6 @@ pub struct Doors {
     pub(crate) config: DoorConfig,
     pub(crate) auth: Arc<Auth>,
     pub(crate) router: Arc<Router>,
-    pub(crate) census: Arc<Census>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) network: Network,
     /// In units of KiB.
@@ -123,7 +121,6 @@ impl Doors {
             config,
             auth,
             router,
-            census: Arc::default(),
             incoming_budget: Arc::new(Semaphore::new(budget_bytes >> 10)),
             transfers: Turns::new(),
             sessions,

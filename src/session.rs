@@ -43,7 +43,6 @@ pub struct Session {
     pub(crate) router: Arc<Router>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) channels: HashMap<ChannelId, Handle>,
-    census: Arc<Census>,
     /// Bytes that its waiting commands may hold.
     shares: Arc<Semaphore>,
     /// Channels that did not take its last command.
@@ -59,7 +58,6 @@ impl Session {
         outbox: Arc<Outbox>,
         router: Arc<Router>,
         auth: Arc<Auth>,
-        census: Arc<Census>,
     ) -> Self {
         Counters::add(&router.engine().counters().sessions);
         let identity = Arc::new(identity);
@@ -73,7 +71,6 @@ impl Session {
             router,
             auth,
             channels: HashMap::new(),
-            census,
             shares,
             busy: HashSet::new(),
             bad_frames: 0,
@@ -101,7 +98,10 @@ impl Session {
 
     /// Handles what can be handled at once; gives back what must be waited for.
     fn take_up(&mut self, message: Bytes) -> Option<Waiting<'_>> {
-        if let Err(error) = self.census.check(&message) {
+        let large = message.len() > Census::SMALL_BYTES;
+        // Made for the first that is large.
+        let census = large.then(|| self.router.engine().shared::<Census>());
+        if let Some(Err(error)) = census.map(|census| census.check(&message)) {
             self.unreadable(&message, format!("a message of {} bytes is refused: {error}", message.len()));
             return None;
         }

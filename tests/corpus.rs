@@ -22,8 +22,7 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
 
 #[test]
 fn message() {
-    let oracle = oracles::message::Messages::new();
-    replay("message", |input| oracle.check(input));
+    replay("message", oracles::message::check);
 }
 
 #[test]
@@ -33,8 +32,7 @@ fn outbox() {
 
 #[test]
 fn routing() {
-    let oracle = oracles::routing::Routing::new();
-    replay("routing", |input| oracle.check(input));
+    replay("routing", oracles::routing::check);
 }
 
 #[test]

@@ -17,7 +17,6 @@ use pid1_sdk::outbox::{Batch, Outbox};
 use pid1_sdk::process::{ProcessTable, TableConfig};
 use pid1_sdk::runtimes::Runtimes;
 use pid1_sdk::store::Store;
-use pid1_sdk::wire::Census;
 use pid1_sdk::workspace::{Workspace, WorkspaceConfig};
 use pid1_sdk::{Identity, Role, limits};
 use prost::Message;
@@ -40,12 +39,11 @@ pub struct Agent {
     pub router: Arc<Router>,
     sessions: Arc<Sessions>,
     auth: Arc<Auth>,
-    census: Arc<Census>,
 }
 
 impl Agent {
     /// An agent on the current runtime, which starts no program.
-    pub fn new(census: &Arc<Census>) -> Agent {
+    pub fn new() -> Agent {
         let runtimes = Runtimes::current();
         // What is written there harms nobody.
         let root = std::env::temp_dir().join(format!("pid1-fuzz-{}", std::process::id()));
@@ -68,12 +66,7 @@ impl Agent {
         };
         let processes = ProcessTable::new(runtimes.clone(), TableConfig::default());
         let engine = Engine::new(runtimes, processes, CancellationToken::new(), config);
-        Agent {
-            router: Router::new(Arc::new(engine)),
-            sessions: Sessions::new(),
-            auth: Arc::default(),
-            census: census.clone(),
-        }
+        Agent { router: Router::new(Arc::new(engine)), sessions: Sessions::new(), auth: Arc::default() }
     }
 
     /// Somebody connects.
@@ -82,7 +75,7 @@ impl Agent {
         let id = self.sessions.next_id().expect("numbers never run out");
         let entry = self.sessions.enter(id, outbox.clone());
         let identity = Identity::anonymous(role);
-        Session::new(entry, identity, outbox, self.router.clone(), self.auth.clone(), self.census.clone())
+        Session::new(entry, identity, outbox, self.router.clone(), self.auth.clone())
     }
 
     /// The agent stops: every channel ends, and every task with it.

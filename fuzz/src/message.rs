@@ -1,13 +1,10 @@
 //! Any bytes as a session's messages: each is answered as the protocol says, none costs the session more than that.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use pid1::session::Session;
 use pid1_sdk::Role;
 use pid1_sdk::api::{Command, OpenChannel, command::Body};
 use pid1_sdk::outbox::Ended;
-use pid1_sdk::wire::Census;
 use prost::Message;
 
 use super::agent::{Agent, drain, runtime, settled};
@@ -18,11 +15,6 @@ const PROGRAMS: [&str; 3] = ["shell", "exec", "process"];
 /// Messages that are no command, of which the last ends the session.
 const BAD_FRAMES: u32 = 10;
 
-/// The oracle, and what it needs once.
-pub struct Messages {
-    census: Arc<Census>,
-}
-
 /// Channel and `ref`, where the body does not decode.
 #[derive(Clone, PartialEq, Message)]
 struct Envelope {
@@ -32,82 +24,73 @@ struct Envelope {
     reference: String,
 }
 
-impl Messages {
-    /// Reads the contract.
-    pub fn new() -> Self {
-        Messages { census: Arc::new(Census::new()) }
-    }
-
-    /// A message is a byte that says its length, and so many more; the last may be longer.
-    pub fn check(&self, mut data: &[u8]) {
-        runtime().block_on(async {
-            let agent = Agent::new(&self.census);
-            let mut session = agent.connect(Role::Owner);
-            for (id, name) in [(1, ""), (2, "a")] {
-                let request = OpenChannel { service: "null".into(), name: name.into(), ..Default::default() };
-                let open = Command { body: Some(Body::OpenChan(request)), ..Default::default() };
-                session.receive(open.encode_to_vec().into()).await;
-                let told = drain(session.outbox());
-                assert!(matches!(&told[..], [Command { body: Some(Body::OpenChanRes(opened)), .. }] if opened.id == id));
-            }
-            let mut bad_frames = 0;
-            while let Some((&length, rest)) = data.split_first() {
-                let length = if length == u8::MAX { rest.len() } else { rest.len().min(length.into()) };
-                let message;
-                (message, data) = rest.split_at(length);
-                if message.is_empty() {
-                    continue; // the door's own business
-                }
-                if !self.receive(&mut session, message, &mut bad_frames).await {
-                    break;
-                }
-            }
-            drop(session);
-            agent.stop().await;
-        });
-    }
-
-    /// One message and what comes of it; false when the session is over.
-    async fn receive(&self, session: &mut Session, message: &[u8], bad_frames: &mut u32) -> bool {
-        let decoded = Command::decode(message);
-        let starts = |service: &String| PROGRAMS.contains(&service.as_str());
-        if let Ok(Command { body: Some(Body::OpenChan(request)), .. }) = &decoded
-            && starts(&request.service)
-        {
-            return true;
+/// A message is a byte that says its length, and so many more; the last may be longer.
+pub fn check(mut data: &[u8]) {
+    runtime().block_on(async {
+        let agent = Agent::new();
+        let mut session = agent.connect(Role::Owner);
+        for (id, name) in [(1, ""), (2, "a")] {
+            let request = OpenChannel { service: "null".into(), name: name.into(), ..Default::default() };
+            let open = Command { body: Some(Body::OpenChan(request)), ..Default::default() };
+            session.receive(open.encode_to_vec().into()).await;
+            let told = drain(session.outbox());
+            assert!(matches!(&told[..], [Command { body: Some(Body::OpenChanRes(opened)), .. }] if opened.id == id));
         }
-        let many = self.census.check(message).is_err();
-        session.receive(Bytes::copy_from_slice(message)).await;
-        settled().await;
-        let answers = drain(session.outbox());
-        match decoded {
-            Ok(command) if !many => check_answers(&command, &answers),
-            Err(error) if !many && !error.to_string().contains("UTF-8") => {
-                *bad_frames += 1;
-                assert!(
-                    matches!(&answers[..], [Command { channel: 0, body: Some(Body::ProtocolError(_)), .. }]),
-                    "no Command is answered by protocolError: {answers:?}"
-                );
+        let mut bad_frames = 0;
+        while let Some((&length, rest)) = data.split_first() {
+            let length = if length == u8::MAX { rest.len() } else { rest.len().min(length.into()) };
+            let message;
+            (message, data) = rest.split_at(length);
+            if message.is_empty() {
+                continue; // the door's own business
             }
-            _ => {
-                let Envelope { channel, reference } = Envelope::decode(message).unwrap_or_default();
-                let [answer] = &answers[..] else { panic!("one answer to what is refused: {answers:?}") };
-                let expected = if reference.is_empty() { (0, String::new()) } else { (channel, reference) };
-                assert_eq!((answer.channel, answer.r#ref.clone()), expected);
-                assert!(matches!(answer.body, Some(Body::Error(_) | Body::ProtocolError(_))), "{answer:?}");
+            if !receive(&mut session, message, &mut bad_frames).await {
+                break;
             }
         }
-        let ended = session.outbox().ended();
-        match &ended {
-            None => assert!(*bad_frames < BAD_FRAMES, "enough is enough"),
-            Some(Ended::Close { code: 1007, .. }) => assert_eq!(*bad_frames, BAD_FRAMES),
-            Some(Ended::Close { code: 1000, .. }) => {}
-            Some(other) => panic!("a message ended its session: {other:?}"),
-        }
-        ended.is_none()
-    }
+        drop(session);
+        agent.stop().await;
+    });
 }
 
+/// One message and what comes of it; false when the session is over.
+async fn receive(session: &mut Session, message: &[u8], bad_frames: &mut u32) -> bool {
+    let decoded = Command::decode(message);
+    let starts = |service: &String| PROGRAMS.contains(&service.as_str());
+    if let Ok(Command { body: Some(Body::OpenChan(request)), .. }) = &decoded
+        && starts(&request.service)
+    {
+        return true;
+    }
+    session.receive(Bytes::copy_from_slice(message)).await;
+    settled().await;
+    let answers = drain(session.outbox());
+    match decoded {
+        Ok(command) => check_answers(&command, &answers),
+        Err(error) if !error.to_string().contains("UTF-8") => {
+            *bad_frames += 1;
+            assert!(
+                matches!(&answers[..], [Command { channel: 0, body: Some(Body::ProtocolError(_)), .. }]),
+                "no Command is answered by protocolError: {answers:?}"
+            );
+        }
+        _ => {
+            let Envelope { channel, reference } = Envelope::decode(message).unwrap_or_default();
+            let [answer] = &answers[..] else { panic!("one answer to what is refused: {answers:?}") };
+            let expected = if reference.is_empty() { (0, String::new()) } else { (channel, reference) };
+            assert_eq!((answer.channel, answer.r#ref.clone()), expected);
+            assert!(matches!(answer.body, Some(Body::Error(_) | Body::ProtocolError(_))), "{answer:?}");
+        }
+    }
+    let ended = session.outbox().ended();
+    match &ended {
+        None => assert!(*bad_frames < BAD_FRAMES, "enough is enough"),
+        Some(Ended::Close { code: 1007, .. }) => assert_eq!(*bad_frames, BAD_FRAMES),
+        Some(Ended::Close { code: 1000, .. }) => {}
+        Some(other) => panic!("a message ended its session: {other:?}"),
+    }
+    ended.is_none()
+}
 /// What a well-formed command is answered with.
 fn check_answers(command: &Command, answers: &[Command]) {
     let control = command.channel == 0;

@@ -2,7 +2,6 @@
 //! or all at once, where the rules of the [`Ledger`] hold whatever comes first.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use arbitrary::{Result, Unstructured};
 use futures_util::future::join_all;
@@ -10,7 +9,6 @@ use pid1::session::Session;
 use pid1_sdk::Role;
 use pid1_sdk::api::{CloseChannel, Command, Hello, OpenChannel, Toast, command::Body};
 use pid1_sdk::api::{close_channel::Action as Close, open_channel::Action as Open};
-use pid1_sdk::wire::Census;
 use prost::Message;
 
 use super::agent::{Agent, drain, runtime, settled};
@@ -28,11 +26,6 @@ const STEPS: usize = 64;
 
 /// Commands that each client may send at once: more than an inbox takes when they are pings to one channel.
 const ROUND: usize = 24;
-
-/// The oracle, and what it needs once.
-pub struct Routing {
-    census: Arc<Census>,
-}
 
 struct Client {
     session: Session,
@@ -61,41 +54,33 @@ enum Step {
     Settle,
 }
 
-impl Routing {
-    /// Reads the contract.
-    pub fn new() -> Self {
-        Routing { census: Arc::new(Census::new()) }
-    }
-
-    /// The first byte says whether all go at once; then each two to five are a step.
-    pub fn check(&self, data: &[u8]) {
-        runtime().block_on(async {
-            let agent = Agent::new(&self.census);
-            let mut room = Room {
-                clients: ROLES.map(|role| Client::new(&agent, role)).into(),
-                agent,
-                names: Names::default(),
-                dead: BTreeSet::new(),
-            };
-            let mut input = Unstructured::new(data);
-            let at_once = input.ratio(1, 2u8).unwrap_or_default();
-            for _ in 0..STEPS {
-                if input.is_empty() {
-                    break;
-                }
-                let (who, odd, step) = step(&mut input).expect("numbers never run out");
-                if at_once {
-                    room.plan(who, odd, step).await;
-                } else {
-                    room.play(who, odd, step).await;
-                }
+/// The first byte says whether all go at once; then each two to five are a step.
+pub fn check(data: &[u8]) {
+    runtime().block_on(async {
+        let agent = Agent::new();
+        let mut room = Room {
+            clients: ROLES.map(|role| Client::new(&agent, role)).into(),
+            agent,
+            names: Names::default(),
+            dead: BTreeSet::new(),
+        };
+        let mut input = Unstructured::new(data);
+        let at_once = input.ratio(1, 2u8).unwrap_or_default();
+        for _ in 0..STEPS {
+            if input.is_empty() {
+                break;
             }
-            room.go().await;
-            room.end(at_once).await;
-        });
-    }
+            let (who, odd, step) = step(&mut input).expect("numbers never run out");
+            if at_once {
+                room.plan(who, odd, step).await;
+            } else {
+                room.play(who, odd, step).await;
+            }
+        }
+        room.go().await;
+        room.end(at_once).await;
+    });
 }
-
 fn step(input: &mut Unstructured) -> Result<(Who, u8, Step)> {
     let who = input.int_in_range(0..=ROLES.len() - 1)?;
     // Numbers are given from 1 up, so these are met; -1, 0 and the last ones are nobody's.

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
@@ -97,8 +97,19 @@ impl Entry {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
         S::Future: Send,
     {
+        Self::made_by(move || service.clone(), access)
+    }
+
+    /// Of a service that is made when it is first called.
+    fn made_by<S>(make: impl Fn() -> S + Send + Sync + 'static, access: Access) -> Entry
+    where
+        S: NamedService + Clone + Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S::Future: Send,
+    {
+        let service = OnceLock::new();
         let call = move |request| -> Call {
-            let answer = service.clone().call(request);
+            let answer = service.get_or_init(&make).clone().call(request);
             Box::pin(async move { answer.await.unwrap_or_else(|never| match never {}) })
         };
         Entry { name: S::NAME, access, call: Box::new(call) }
@@ -120,7 +131,6 @@ impl Grpc {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let described = "descriptors of our own build are whole";
-        let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
         let turns = Arc::new(Semaphore::new(REFLECTIONS));
         let programs = |volt| Access::Needs { right: Right::Write, volt };
         let entries = vec![
@@ -134,12 +144,19 @@ impl Grpc {
                 programs(true),
             ),
             Entry::of(HealthServer::new(health_service), Access::Open),
-            Entry::of(
-                v1.expect(described).max_decoding_message_size(STRANGERS_BYTES),
+            // Most agents are never asked, and to index the descriptors took more than half of all the work of a start.
+            Entry::made_by(
+                move || {
+                    let v1 = reflection().build_v1().expect(described);
+                    v1.max_decoding_message_size(STRANGERS_BYTES)
+                },
                 Access::OpenStream(turns.clone()),
             ),
-            Entry::of(
-                v1alpha.expect(described).max_decoding_message_size(STRANGERS_BYTES),
+            Entry::made_by(
+                move || {
+                    let v1alpha = reflection().build_v1alpha().expect(described);
+                    v1alpha.max_decoding_message_size(STRANGERS_BYTES)
+                },
                 Access::OpenStream(turns),
             ),
         ];

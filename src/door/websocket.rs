@@ -196,9 +196,9 @@ async fn run(
 ) {
     // No wait from here to `boot`: what is told to all sessions must not come before that.
     let entry = doors.sessions.enter(id, outbox.clone());
-    let (router, auth, census) = (doors.router.clone(), doors.auth.clone(), doors.census.clone());
+    let (router, auth) = (doors.router.clone(), doors.auth.clone());
     let expires = admission.identity.expires;
-    let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth, census);
+    let mut session = Session::new(entry, admission.identity, outbox.clone(), router, auth);
     info!("session begins");
     boot(&session, doors.config.moved_to.as_deref());
     let silence = watch_silence(activity.clone(), outbox.clone(), doors.config.ping_interval);

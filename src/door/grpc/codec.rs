@@ -11,9 +11,6 @@ use tonic_prost::ProstEncoder;
 
 use crate::proto;
 
-/// A smaller message cannot become much: each of its elements has two bytes on the wire.
-const SMALL_BYTES: usize = 64 << 10;
-
 /// Of a method that takes `U` and answers `T`.
 pub(crate) struct Codec<T, U>(PhantomData<(T, U)>);
 
@@ -56,7 +53,7 @@ impl<U: Message + Default + Name> Decoder for Checked<U> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // Not copied: what is in it goes on as parts of this.
         let message = buffer.copy_to_bytes(buffer.remaining());
-        if message.len() > SMALL_BYTES {
+        if message.len() > Census::SMALL_BYTES {
             let census = self.census.get_or_insert_with(|| Census::of(proto::DESCRIPTOR, &U::full_name()));
             census.check(&message).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         }

@@ -43,16 +43,16 @@ enum Inside {
 pub struct TooMany;
 
 impl Default for Census {
+    /// Of a `Command`.
     fn default() -> Self {
-        Self::new()
+        Self::of(DESCRIPTOR, "api.Command")
     }
 }
 
 impl Census {
-    /// Of a `Command`.
-    pub fn new() -> Self {
-        Self::of(DESCRIPTOR, "api.Command")
-    }
+    /// So many bytes cannot hold too much, whatever they are: an element has two, a number one. Whoever has no more need
+    /// not look.
+    pub const SMALL_BYTES: usize = 2 * limits::MESSAGE_ELEMENTS;
 
     /// Of the message of that full name, from an encoded `FileDescriptorSet` that a build has made.
     pub fn of(descriptor: &[u8], message: &str) -> Self {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn many_small_elements_are_refused_wherever_they_are() {
-        let census = Census::new();
+        let census = Census::default();
         let args = vec![String::new(); limits::MESSAGE_ELEMENTS];
         let flat = command(Body::Exec(Exec { args, ..Exec::default() }));
         assert_eq!(census.check(&flat), Err(TooMany));
@@ -159,8 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_small_holds_few() {
+        let census = Census::default();
+        // Nothing is heavier than an empty string, in two bytes.
+        let densest = |bytes: usize| [15 << 3 | 2, 0].repeat(bytes / 2);
+        assert_eq!(census.check(&densest(Census::SMALL_BYTES)), Ok(()));
+        assert_eq!(census.check(&densest(Census::SMALL_BYTES + 2)), Err(TooMany));
+    }
+
+    #[test]
     fn large_payloads_and_broken_bytes_pass() {
-        let census = Census::new();
+        let census = Census::default();
         let content = bytes::Bytes::from(vec![b'\n'; 4 << 20]); // as elements they would be far too many
         let file = File { path: "a".into(), content, ..File::default() };
         assert_eq!(census.check(&command(Body::Write(file))), Ok(()));
