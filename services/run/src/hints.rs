@@ -1,4 +1,5 @@
-//! Advice that goes with what a program prints: a pattern that a line of output matches, and a text.
+//! Advice that goes with what a program prints: a pattern that a line of output matches, and a text. A line is looked at as
+//! people see it, without the sequences that colour it.
 //!
 //! Looked for in the beginning of the output, while a person reads it, and in its end when the program has failed: not in
 //! a flood. The patterns come with whatever repository was opened, so all they can cost is bounded: how many there are, how
@@ -7,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use anstream::adapter::{StripBytes, strip_bytes};
 use pid1_sdk::error::printable;
 use pid1_sdk::limits;
 use regex_lite::{Regex, RegexBuilder};
@@ -19,8 +21,10 @@ const SHOWN_CHARS: usize = 80;
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
     rules: Vec<(Regex, String)>,
-    /// What has come of a line that is not at its end.
+    /// What has come of a line that is not at its end, without colours.
     line: Vec<u8>,
+    /// Whether that ended within a colour.
+    colours: StripBytes,
     looked_bytes: usize,
     spent: Duration,
 }
@@ -57,9 +61,13 @@ impl Hints {
         self.looked_bytes += printed.len();
         let mut found = Vec::new();
         for piece in printed.split_inclusive(|byte| *byte == b'\n') {
-            let room = limits::HINT_LINE_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&piece[..room.min(piece.len())]);
+            for plain in self.colours.strip_next(piece) {
+                let room = limits::HINT_LINE_BYTES.saturating_sub(self.line.len());
+                self.line.extend_from_slice(&plain[..room.min(plain.len())]);
+            }
             if piece.ends_with(b"\n") {
+                // One that has no end in its own line is none.
+                self.colours = StripBytes::new();
                 let line = std::mem::take(&mut self.line);
                 self.look(&line, &mut found);
             }
@@ -74,6 +82,7 @@ impl Hints {
         self.spent = Duration::ZERO;
         let printed = &printed[printed.len().saturating_sub(limits::HINT_END_BYTES)..];
         for line in printed.split(|byte| *byte == b'\n') {
+            let line = strip_bytes(line).into_vec();
             self.look(&line[..line.len().min(limits::HINT_LINE_BYTES)], &mut found);
         }
         found
@@ -137,7 +146,7 @@ fn compile(pattern: &str, text: &str) -> Result<Regex, String> {
 
 #[cfg(test)]
 mod tests {
-    use pid1_sdk::project::LANGUAGES;
+    use pid1_sdk::project::{LANGUAGES, Language};
 
     use super::*;
 
@@ -157,8 +166,8 @@ mod tests {
 
     #[test]
     fn of_a_long_line_the_beginning_is_looked_at_and_what_is_said_can_be_shown() {
-        let all = |text: &str| Hints::new([("^(a+)\x1b(.*)$", text)]).0;
-        let line = ["a\x1b".as_bytes(), "é".repeat(limits::HINT_LINE_BYTES).as_bytes(), b"\n"].concat();
+        let all = |text: &str| Hints::new([("^(a+) (.*)$", text)]).0;
+        let line = ["a ".as_bytes(), "é".repeat(limits::HINT_LINE_BYTES).as_bytes(), b"\n"].concat();
         assert_eq!(all("saw $1\x1b[31m").beginning(&line), ["saw a [31m"]);
         let [long] = &all(&"$2".repeat(500)).end(&line)[..] else { panic!("one advice") };
         assert!(
@@ -166,6 +175,51 @@ mod tests {
             "{}",
             long.len()
         );
+    }
+
+    /// As Python 3.13, rustc and gcc print on a terminal.
+    #[test]
+    fn colours_hide_nothing() {
+        for (language, line, expected) in [
+            (
+                "python",
+                "\x1b[1;35mModuleNotFoundError\x1b[0m: \x1b[35mNo module named 'flask'\x1b[0m\r\n",
+                "pip install flask`",
+            ),
+            (
+                "rust",
+                "\x1b[1m\x1b[91merror[E0432]\x1b[0m\x1b[1m: unresolved import `rand`\x1b[0m\r\n",
+                "cargo add rand`",
+            ),
+            (
+                "c",
+                "\x1b[01m\x1b[Kmain.c:1:10:\x1b[m\x1b[K \x1b[01;31m\x1b[Kfatal error: \x1b[m\x1b[Knope.h: No such file or directory\r\n",
+                "The header nope.h is",
+            ),
+            // With a link around the name, and more colours than a line may have bytes.
+            (
+                "bash",
+                &format!(
+                    "{}\x1b]8;;https://x/y\x1b\\jq\x1b]8;;\x1b\\: command not found\n",
+                    "\x1b[1m".repeat(500)
+                ),
+                "\"jq\"",
+            ),
+        ] {
+            let hints = || {
+                let all = Language::find(language).unwrap().hints.iter();
+                Hints::new(all.map(|hint| (hint.regex.as_ref(), hint.message.as_ref()))).0
+            };
+            let (mut begun, mut pieces) = (hints(), hints());
+            // However it comes.
+            let found: Vec<_> = line.as_bytes().chunks(1).flat_map(|byte| pieces.beginning(byte)).collect();
+            for found in [begun.beginning(line.as_bytes()), found, hints().end(line.as_bytes())] {
+                assert!(matches!(&found[..], [hint] if hint.contains(expected)), "{line:?}: {found:?}");
+            }
+        }
+        // One without an end takes only its line away.
+        let mut hints = Hints::new([("^done$", "well")]).0;
+        assert_eq!(hints.beginning(b"\x1b]0;title\ndone\n"), ["well"]);
     }
 
     #[test]
