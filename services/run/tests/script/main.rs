@@ -254,6 +254,28 @@ async fn the_interpreter_stays_when_the_program_has_ended() {
 }
 
 #[tokio::test]
+async fn node_runs_the_program_as_that_and_stays_when_it_fails() {
+    let channel = TestChannel::open::<Interpreter>(Some("interper"));
+    let mut editor = channel.join(Role::Editor).await;
+    let main = "if (require.main === module) console.log(`main ${__filename === process.argv[1]}`);\n\
+        setTimeout(() => { throw new Error('later'); }); globalThis.answer = 42; require('./gone');\n";
+    let module = "globalThis.answer = await 42; console.log('main true');\nnull.later;\n";
+    for (gone, file, text) in [("index.mjs", "index.js", main), ("index.js", "index.mjs", module)] {
+        let _ = fs::remove_file(channel.root().join(gone));
+        fs::write(channel.root().join(file), text).expect("written");
+        assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+        state(&mut editor, &RUNNING).await;
+        let said = editor.until_output("> ").await;
+        assert_eq!(said.matches("main true").count(), 1, "{file} {said:?}");
+        assert!(said.contains("Cannot find module './gone'") || said.contains("(reading 'later')"), "{said}");
+        editor.send(Body::Input("answer + 1\r".into())).await;
+        editor.until_output("43").await;
+        assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
+        state(&mut editor, &STOPPED).await;
+    }
+}
+
+#[tokio::test]
 async fn endless_output_comes_in_few_messages_and_is_stopped() {
     let channel = project::<Run>("i=0; while :; do i=$((i+1)); echo $i; done");
     let mut editor = channel.join(Role::Editor).await;
