@@ -148,13 +148,13 @@ impl Project<'_> {
         }
     }
 
-    /// Whether there is one of these texts in a file.
+    /// Whether a line of a file begins with one of these texts.
     fn holds(&self, file: &str, texts: &[&str]) -> bool {
         let Ok(content) = self.workspace.read(Path::new(file), limits::PROJECT_MANIFEST_BYTES) else {
             return false;
         };
-        let content = format!("\n{}", String::from_utf8_lossy(&content));
-        texts.iter().any(|text| content.contains(text))
+        let begins = |line: &[u8]| texts.iter().any(|text| line.starts_with(text.as_bytes()));
+        content.split(|byte| *byte == b'\n').any(begins)
     }
 
     /// The text at a place of a small JSON file.

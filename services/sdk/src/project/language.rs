@@ -61,8 +61,8 @@ pub struct Detect {
     pub entrypoint: &'static str,
     /// What may be missing at the end of that name.
     pub endings: &'static [&'static str],
-    /// It counts if one of these texts is in it; one that begins with a line's end also at the file's beginning. Of many files
-    /// with the ending, it is the only one of which that is true; one alone need not have it.
+    /// It counts if a line in it begins with one of these texts. Of many files with the ending, it is the only one of which
+    /// that is true; one alone need not have it.
     pub holds: &'static [&'static str],
     /// It counts if a file of this name is there, too, or one or more with this ending.
     pub beside: &'static str,

@@ -55,11 +55,15 @@ impl Place {
 fn a_program_of_many_files_is_compiled_with_those_that_are_no_programs() {
     let files = [
         ("run.c", "int seven(void);\nint main (void) { return seven() - 7; }\n"),
-        ("seven.c", "int remain(int n) { return n; }\nint seven(void) { return remain(7); }\n"),
+        (
+            "seven.c",
+            "/* used by main() */\nint remain(int n) { return n; }\nint seven(void) { return remain(7); }\n\
+             const char *usage = \"see main (\";\n",
+        ),
     ];
     let place = Place::with(&files);
     assert_eq!(place.plan(None).unwrap().entrypoint.unwrap(), Path::new("run.c"));
-    fs::write(place.root().join("other.c"), "int main() { return 1; }").unwrap();
+    fs::write(place.root().join("other.c"), "/* another */\nint\nmain(void) { return 1; }").unwrap();
     assert!(place.plan(None).is_err(), "there are two programs");
     fs::create_dir(place.root().join("build")).unwrap();
     let build = place.root().join("build");
