@@ -52,7 +52,7 @@ pub struct DotReplit {
     /// What Run may do in place of `run`.
     pub workflows: Workflows,
     /// By the name that the file gives them.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "sections")]
     pub languages: BTreeMap<String, LanguageSection>,
     /// Of the main language, as older files have it.
     #[serde(deserialize_with = "lenient")]
@@ -115,7 +115,7 @@ pub struct PackagerFeatures {
 
 /// `[interpreter]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a table: [interpreter]")]
 pub struct Interpreter {
     /// Starts it.
     #[serde(deserialize_with = "command")]
@@ -228,6 +228,12 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) ->
 fn each<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
     let all: Vec<toml::Value> = lenient(from)?;
     Ok(all.into_iter().filter_map(said).collect())
+}
+
+/// Those entries of a table that are what they should be.
+fn sections<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, LanguageSection>, D::Error> {
+    let all: toml::Table = lenient(from)?;
+    Ok(all.into_iter().filter_map(|(name, section)| Some((name, said(section)?))).collect())
 }
 
 fn lenient_command<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CommandLine>, D::Error> {

@@ -179,6 +179,9 @@ fn what_is_wrong_is_named_with_its_line() {
         ("run = ['a', 1]", "invalid type: integer `1`, expected a string"),
         ("[interpreter]\nprompt = 1.5", "a prompt is \"text\", or its bytes"),
         ("[workflows]\nrunButton = 1", "line 2 (runButton = 1): invalid type: integer"),
+        ("workflows = 1", "expected a table: [workflows]"),
+        ("interpreter = 1", "expected a table: [interpreter]"),
+        ("[workflows]\nworkflow = [1]", "expected a table: [[workflows.workflow]]"),
         ("x = '\u{1b}[0m'", ".replit, line 1 (x = ' [0m'): "),
     ] {
         let error = DotReplit::parse(text).unwrap_err().to_string();

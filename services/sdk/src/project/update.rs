@@ -34,8 +34,9 @@ fn edited(text: &str, ops: &[DotReplitUpdateOp]) -> Result<String> {
         text.parse().map_err(|error: toml_edit::TomlError| wrong_at(text, error.span(), error.message()))?;
     for op in ops {
         one(&mut document, op).map_err(|why| {
-            let (op, path) = (shown(&op.op, 16), shown(&op.path, 80));
-            Error::new(format!("{FILE}: cannot {op} {path}: {}", printable(&why)))
+            let op_shown = if op.op.is_empty() { "change".to_owned() } else { shown(&op.op, 16) };
+            let path = shown(&op.path, 80);
+            Error::new(format!("{FILE}: cannot {op_shown} {path}: {}", printable(&why)))
         })?;
     }
     let text = list::as_before(text, document.to_string());
@@ -57,7 +58,7 @@ fn one(document: &mut DocumentMut, op: &DotReplitUpdateOp) -> edit::Result<()> {
             edit::add(document.as_table_mut(), &path, &value)
         }
         "remove" => edit::remove(document.as_table_mut(), &path),
-        _ => Err("there are add and remove".to_owned()),
+        _ => Err("an op is add or remove".to_owned()),
     }
 }
 
@@ -160,7 +161,8 @@ mod tests {
             ("add", "a", &nested, "recursion"),
             ("remove", "hidden/2", "", "no such thing"),
             ("remove", "a\u{1b}[0m", "", "cannot remove a [0m: there is no such thing"),
-            ("test", "run", "\"a\"", "there are add and remove"),
+            ("test", "run", "\"a\"", "cannot test run: an op is add or remove"),
+            ("", "run", "\"a\"", "cannot change run: an op is add or remove"),
         ] {
             let error = edited(FULL, &[op(kind, path, value)]).unwrap_err().to_string();
             assert!(error.starts_with(".replit") && error.contains(expected), "{kind} {path}: {error}");

@@ -13,7 +13,7 @@ use crate::limits;
 
 /// `[workflows]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a table: [workflows]")]
 pub struct Workflows {
     /// The one that Run starts; if it is empty, that is `run`.
     pub run_button: String,
@@ -24,7 +24,7 @@ pub struct Workflows {
 
 /// One of `[[workflows.workflow]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a table: [[workflows.workflow]]")]
 pub struct Workflow {
     /// What others call it.
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Workflow {
 
 /// One of `[[workflows.workflow.tasks]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a table: [[workflows.workflow.tasks]]")]
 pub struct Task {
     /// What kind it is.
     pub task: String,

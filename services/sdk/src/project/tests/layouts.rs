@@ -101,6 +101,7 @@ fn what_is_wrong_and_does_not_decide_the_run_counts_as_not_said() {
     }
     let text = "hidden = ['a', 1]\n[packager]\nlanguage = 3\nignoredPaths = ['x']\nenv = { A = [] }\n\
                 [packager.features]\nguessImports = true\npackageSearch = 'x'\n\
+                [languages]\nx = 1\npython.pattern = 'p'\n\
                 [[ports]]\nlocalPort = 80800\n[[ports]]\nlocalPort = 80\n\
                 [[hints]]\nregex = 'x'\n[[hints]]\nregex = 'y'\nmessage = 'z'\n";
     let read = DotReplit::parse(text).unwrap();
@@ -108,6 +109,10 @@ fn what_is_wrong_and_does_not_decide_the_run_counts_as_not_said() {
     assert_eq!((&read.hidden[..], port.local_port, &*read.hints[0].regex), (&["a".to_owned()][..], 80, "y"));
     assert_eq!((&*read.packager.language, &read.packager.ignored_paths[..]), ("", &["x".to_owned()][..]));
     assert!(read.packager.features.guess_imports && read.packager.env.is_empty());
+    assert_eq!(
+        read.languages.iter().map(|(name, it)| (&**name, &*it.pattern)).collect::<Vec<_>>(),
+        [("python", "p")]
+    );
 }
 
 #[test]
