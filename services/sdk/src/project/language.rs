@@ -179,6 +179,9 @@ mod tests {
         for (language, output, expected) in [
             ("python", "ModuleNotFoundError: No module named 'flask.app'\n", "pip install flask`"),
             ("python", "sh: 1: python3: not found", "no Python"),
+            ("python", "bash: line 1: python: command not found", "write python3"),
+            ("python", "exec: \"python\": executable file not found in $PATH", "write python3"),
+            ("python", "sh: 1: ipython: not found", ""),
             ("javascript", "Error: Cannot find module 'express'", "npm install express`"),
             ("javascript", "Error: Cannot find module './x'", "no file ./x"),
             ("javascript", "exec: \"npm\": executable file not found in $PATH", "no Node.js"),
