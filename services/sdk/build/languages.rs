@@ -28,6 +28,8 @@ struct Language {
     repl: Vec<String>,
     eval: Option<Eval>,
     #[serde(default)]
+    becomes: String,
+    #[serde(default)]
     bin: Vec<String>,
     packager: Option<Packager>,
     #[serde(default)]
@@ -101,11 +103,14 @@ pub fn table(folder: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 fn entry(text: &mut String, folder: &Path, name: &str, language: &Language) -> Result<(), Box<dyn Error>> {
-    let Language { title, aliases, extensions, pattern, entrypoint, compile, run, repl, bin, .. } = language;
+    let Language {
+        title, aliases, extensions, pattern, entrypoint, compile, run, repl, becomes, bin, ..
+    } = language;
     writeln!(
         text,
         "Language {{ name: {name:?}, title: {title:?}, aliases: &{aliases:?}, extensions: &{extensions:?}, \
-         pattern: {pattern:?}, entrypoint: {entrypoint:?}, compile: &{compile:?}, run: &{run:?}, repl: &{repl:?}, bin: &{bin:?},"
+         pattern: {pattern:?}, entrypoint: {entrypoint:?}, compile: &{compile:?}, run: &{run:?}, repl: &{repl:?}, \
+         becomes: {becomes:?}, bin: &{bin:?},"
     )?;
     text.push_str("detect: &[");
     for Detect { file, weight, has, entrypoint, endings, holds, beside, compile, run } in &language.detect {

@@ -1,7 +1,7 @@
 // The Run button: real projects, windows of all kinds on one run, stopping, failing, floods, and what is advised.
 
 import assert from "node:assert/strict";
-import { cp, writeFile } from "node:fs/promises";
+import { cp, mkdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -121,6 +121,18 @@ test("a crash says its status and a hint, and endless output is stopped", async 
   await window.see("endless\r\nendless\r\n");
   await window.request({ clear: {} });
   await stopped(window, 2);
+  await here.stop();
+});
+
+test("a command finds the programs of packages, and is advised, in the language that is declared", async () => {
+  const said = "\\033[1;35mModuleNotFoundError\\033[0m: \\033[35mNo module named 'flask'\\033[0m\\n";
+  const here = await project(null, { "bot.py": "", "keep_alive.py": "", ".replit": 'language = "python3"\nrun = "mytool"\n' });
+  await mkdir(join(here.agent.root, ".venv/bin"), { recursive: true });
+  await writeFile(join(here.agent.root, ".venv/bin/mytool"), `#!/bin/sh\nprintf "${said}"\nexit 1\n`, { mode: 0o755 });
+  const window = await here.crosis.channel("run2", { name: "runner" });
+  await window.request({ runMain: {} });
+  await window.see("exit status 1");
+  await until(window, () => all(window, "hint").some(({ hint }) => hint.text.includes("pip install flask")), "a hint");
   await here.stop();
 });
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::dot_replit::DotReplit;
 use super::language::{Detect, LANGUAGES, Language};
 use super::{FILE, Project};
 use crate::error::Result;
@@ -22,7 +23,7 @@ pub struct Detected {
 }
 
 /// Whether `change`, which is relative to the root, can change what a plan says: a file came or went by which workspaces
-/// are known, or one was written that is looked into.
+/// or their packages are known, or one was written that is looked into.
 pub fn matters(change: &Change) -> bool {
     let of = |path: &Path, written: bool| {
         let Some(name) = path.to_str() else { return false };
@@ -30,7 +31,10 @@ pub fn matters(change: &Change) -> bool {
             Some(ending) => name.ends_with(ending) && (!written || is_read(rule)),
             None => name == rule.file && (!written || is_read(rule)),
         };
-        name == FILE || LANGUAGES.iter().flat_map(|language| language.detect).any(by_rule)
+        let known = |language: &Language| {
+            language.detect.iter().any(by_rule) || !written && language.specfiles().any(|file| file == name)
+        };
+        name == FILE || LANGUAGES.iter().any(known)
     };
     match &change.what {
         What::Modify => of(&change.path, true),
@@ -54,7 +58,7 @@ impl Project<'_> {
     /// # Errors
     /// If the root cannot be listed.
     pub fn detect(&self, language: Option<&'static Language>) -> Result<Option<Detected>> {
-        Ok(self.detect_among(&self.names()?, language))
+        Ok(self.all_among(&self.names()?, language).next())
     }
 
     /// The languages that the workspace is in: that of its program, then all others of which it has a file.
@@ -63,12 +67,29 @@ impl Project<'_> {
     /// If `.replit` is wrong, or the root cannot be listed.
     pub fn languages(&self) -> Result<Vec<&'static Language>> {
         let names = self.names()?;
-        let declared = self.declared_language(&self.dot_replit()?);
-        let main = declared.or_else(|| self.detect_among(&names, None).map(|found| found.language));
+        let main = self.likely(&self.dot_replit()?, &names).next();
         let of_files = names.0.keys().filter_map(|name| Language::of_file(Path::new(name)));
         let there: Vec<_> = of_files.collect();
         let others = LANGUAGES.iter().filter(|one| Some(*one) != main && there.contains(one));
         Ok(main.into_iter().chain(others).collect())
+    }
+
+    /// The languages that the program may be in, what says most first: that of the entrypoint of `.replit`; the declared one;
+    /// those of its `modules`, and of them first what the root looks like; what the root looks like at all; and those of
+    /// which there is a specfile.
+    pub(super) fn likely(
+        &self,
+        dot_replit: &DotReplit,
+        names: &Names,
+    ) -> impl Iterator<Item = &'static Language> {
+        let said = Language::of_file(Path::new(&dot_replit.entrypoint));
+        let said = said.or_else(|| self.declared_language(dot_replit));
+        let modules = dot_replit.module_languages();
+        let program = self.program(names, dot_replit, None).map(|found| found.language);
+        let brought = program.filter(|language| language.comes_with(&modules));
+        let specified =
+            LANGUAGES.iter().filter(|language| language.specfiles().any(|file| self.is_file(file)));
+        said.into_iter().chain(brought).chain(modules).chain(program).chain(specified)
     }
 
     /// What lies at the root. Of more than [`limits::PROJECT_ENTRIES`] entries some are not looked at. Names that are no
@@ -86,12 +107,18 @@ impl Project<'_> {
         Ok(Names(names))
     }
 
-    pub(super) fn detect_among(
+    /// What the workspace looks like; only as one in `language` if that is given, else rather as one in a language of the
+    /// `modules` of `.replit`.
+    pub(super) fn program(
         &self,
         names: &Names,
+        dot_replit: &DotReplit,
         language: Option<&'static Language>,
     ) -> Option<Detected> {
-        self.all_among(names, language).next()
+        let modules = dot_replit.module_languages();
+        let fits = |found: &Detected| modules.is_empty() || found.language.comes_with(&modules);
+        let found = self.all_among(names, language).find(fits);
+        found.or_else(|| self.all_among(names, language).next())
     }
 
     /// All that the workspace looks like, what weighs most first.

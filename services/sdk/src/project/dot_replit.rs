@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::command::CommandLine;
 use super::env::Variables;
-use super::language::Hint;
+use super::language::{Hint, Language};
 use super::workflow::Workflows;
 use crate::error::{Error, Result, printable};
 
@@ -178,6 +178,12 @@ impl DotReplit {
         let wrong = |error: toml::de::Error| wrong_at(text, error.span(), error.message());
         let table = toml::from_str(text).map_err(wrong)?;
         Ok(DotReplit { table, ..toml::from_str(text).map_err(wrong)? })
+    }
+
+    /// The languages that `modules` bring, as far as they are known: `nodejs-20`, `rust-stable:v1`.
+    pub(super) fn module_languages(&self) -> Vec<&'static Language> {
+        let known = |module: &String| Language::find(module.split(['-', ':']).next()?);
+        self.modules.iter().filter_map(known).collect()
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Language {
     pub repl: &'static [&'static str],
     /// Evaluates source text, piece by piece.
     pub eval: Option<Eval>,
+    /// The language that its programs become before they run, if there is one: what evaluates that evaluates in place of
+    /// an `eval` of its own, and what brings that into a container brings this.
+    pub becomes: &'static str,
     /// Folders at the root, or in a folder that a variable names (`$NAME/bin`), in which a workspace keeps programs of its
     /// own, such as those of its packages: where there are any, its programs are searched there first.
     pub bin: &'static [&'static str],
@@ -122,6 +125,16 @@ impl Language {
         let ends = |ending: &&str| name.len() > ending.len() && name.ends_with(ending.as_bytes());
         LANGUAGES.iter().find(|language| language.extensions.iter().any(ends))
     }
+
+    /// Where its packages may be written down.
+    pub(super) fn specfiles(&self) -> impl Iterator<Item = &'static str> {
+        self.packager.iter().flat_map(|packager| packager.files.iter().copied())
+    }
+
+    /// Whether what brings one of `languages` into a container brings this one.
+    pub(super) fn comes_with(&self, languages: &[&Language]) -> bool {
+        languages.iter().any(|brought| [self.name, self.becomes].contains(&brought.name))
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +174,9 @@ mod tests {
         let weights: HashSet<u8> = all().map(|detect| detect.weight).collect();
         assert_eq!(weights.len(), all().count(), "two weigh the same");
         assert!(all().all(|detect| detect.compile.is_empty() || !detect.run.is_empty()));
+        for language in LANGUAGES.iter().filter(|language| !language.becomes.is_empty()) {
+            assert!(Language::find(language.becomes).is_some_and(|other| other.name == language.becomes));
+        }
     }
 
     #[test]

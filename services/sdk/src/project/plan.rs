@@ -21,7 +21,7 @@ use crate::workspace::{FileError, from_wire, to_wire};
 pub struct RunPlan {
     /// The program's language, as far as it is known.
     pub language: Option<&'static Language>,
-    /// The file that is run, from the root; `None` if the program is run as a whole.
+    /// The file that is run, from the root; `None` if the program is run as a whole, or it is not known what is run.
     pub entrypoint: Option<PathBuf>,
     /// What has to succeed before.
     pub compile: Option<Step>,
@@ -70,12 +70,16 @@ impl Project<'_> {
         let file = file.filter(|file| !file.is_empty());
         let own = if file.is_none() && language.is_none() { self.own_run(&dot_replit)? } else { None };
         let target = match (file, &own) {
-            (Some(file), _) => self.of_file(file, language, &dot_replit)?,
-            // What it runs is its own business; the rest is as good as can be told.
-            (None, Some(_)) => self.of_workspace(None, &dot_replit).ok(),
+            (Some(file), _) => Some(self.of_file(file, language, &dot_replit)?),
+            // What it runs is its own business.
+            (None, Some(_)) => None,
             (None, None) => Some(self.of_workspace(language, &dot_replit)?),
         };
-        let language = target.as_ref().map(|target| target.language);
+        let language = match &target {
+            Some(target) => Some(target.language),
+            // Where the root cannot be listed it runs, too.
+            None => self.likely(&dot_replit, &self.names().unwrap_or_default()).next(),
+        };
         let variables = self.variables(&dot_replit, language)?;
         let given = |command: &CommandLine| Step {
             args: command.args.iter().map(OsString::from).collect(),
@@ -108,8 +112,7 @@ impl Project<'_> {
             (None, None) => return Err(nothing(&dot_replit, &self.language)),
         };
         let repl = dot_replit.interpreter.command.as_ref().map(given);
-        // What `.replit` runs is not to be told from the language's interpreter.
-        let known = language.filter(|_| own.is_none() && entrypoint.is_some());
+        let known = language.filter(|_| entrypoint.is_some());
         let repl = repl.or_else(|| made(known?.repl));
         let hints = dot_replit.hints.iter().chain(language.into_iter().flat_map(|language| language.hints));
         Ok(RunPlan {
@@ -129,7 +132,7 @@ impl Project<'_> {
         file: &str,
         language: Option<&'static Language>,
         dot_replit: &DotReplit,
-    ) -> Result<Option<Target>> {
+    ) -> Result<Target> {
         let file = self.file(Path::new(&from_wire(file)))?;
         let language = language.or_else(|| Language::of_file(&file));
         let language = language.or_else(|| self.declared_language(dot_replit));
@@ -137,7 +140,7 @@ impl Project<'_> {
             let (name, known) = (printable(&to_wire(file.as_os_str())), endings());
             Error::new(format!("{name} is in no language that can be run here: {known}"))
         })?;
-        Ok(Some(Target::of(language, file)))
+        Ok(Target::of(language, file))
     }
 
     /// The workspace's own program, by its language or in `language`.
@@ -149,7 +152,7 @@ impl Project<'_> {
             return Ok(Target::of(its, file));
         }
         let names = self.names()?;
-        let found = self.detect_among(&names, declared);
+        let found = self.program(&names, dot_replit, declared);
         match (found, declared) {
             (Some(Detected { language, by, entrypoint }), _) => match entrypoint {
                 Some(file) => Ok(Target::of(language, self.file(Path::new(&file))?)),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::dot_replit::{self, DotReplit};
-use super::language::{LANGUAGES, Language};
+use super::language::Language;
 use super::{FILE, Project, env};
 use crate::error::{Error, Result, printable};
 use crate::process::DEFAULT_PATH;
@@ -23,7 +23,7 @@ pub struct Packaging {
 
 impl Project<'_> {
     /// What manages the packages of the workspace, or of its part in `language`. That is what `.replit` says of packages or
-    /// of the program, else what a client has set, else that of the program, else that of which there is a specfile.
+    /// of the program, else what a client has set, else the likeliest that has packages.
     ///
     /// # Errors
     /// If `.replit` is wrong, or the root cannot be listed.
@@ -38,17 +38,8 @@ impl Project<'_> {
             )));
         }
         let language = match found.or_else(|| self.declared_language(&dot_replit)) {
-            Some(language) => Some(language),
-            None => {
-                let detected = self.detect(None)?.map(|found| found.language);
-                detected.filter(|language| language.packager.is_some()).or_else(|| {
-                    let has = |language: &&Language| {
-                        let files = language.packager.iter().flat_map(|packager| packager.files);
-                        files.into_iter().any(|file| self.is_file(file))
-                    };
-                    LANGUAGES.iter().find(has)
-                })
-            }
+            None => self.likely(&dot_replit, &self.names()?).find(|language| language.packager.is_some()),
+            language => language,
         };
         let section = dot_replit.packager.clone();
         let all = DotReplit { env: [&dot_replit.env[..], &section.env].concat(), ..dot_replit };

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::watch::{Change, Kind, What};
 
 #[test]
 fn what_people_say_of_their_program_counts_before_what_its_files_are_called() {
@@ -23,6 +24,9 @@ fn what_people_say_of_their_program_counts_before_what_its_files_are_called() {
         (&[("Makefile", "rerun:\n\t./app\n"), ("main.c", "")], "/build/main"),
         (&[("Makefile", "run:\n\t./app\n"), ("main.py", "")], "python3 -u main.py"),
         (&[("src/main.c", "")], "/build/main"),
+        // What is brought into the container counts before what weighs more.
+        (&[(".replit", "modules = ['nodejs-20']"), ("main.py", ""), ("x.js", "")], "node x.js"),
+        (&[(".replit", "modules = ['web', 'nodejs-20:v8']"), ("main.py", "")], "python3 -u main.py"),
     ] {
         assert_eq!(Place::with(files).run(), expected, "{files:?}");
     }
@@ -32,6 +36,51 @@ fn what_people_say_of_their_program_counts_before_what_its_files_are_called() {
         (plan.language.unwrap().name, plan.run.args.last().unwrap().to_str()),
         ("typescript", Some("src/index.ts"))
     );
+}
+
+/// What a command of `.replit` runs is not known, but what it needs is.
+#[test]
+fn the_language_of_a_command_is_what_is_said_of_it_or_what_there_are_packages_of() {
+    for (text, files, expected) in [
+        ("language = 'python3'", &["bot.py", "keep_alive.py"][..], "python"),
+        ("language = 'python3'", &[], "python"),
+        ("language = 'python3'\nentrypoint = 'gone.js'", &[], "javascript"),
+        ("modules = ['nodejs-20:v8', 'python-3.11']", &["src/x.js"], "javascript"),
+        ("modules = ['nodejs-20', 'python-3.11']", &["main.py"], "python"),
+        ("modules = ['web', 'nodejs-20']", &["deploy.sh"], "javascript"),
+        ("modules = ['nodejs-20']", &["index.ts"], "typescript"),
+        ("modules = ['rust-stable']", &[], "rust"),
+        ("", &["main.c", "requirements.txt"], "c"),
+        ("", &["a.py", "b.py", "requirements.txt"], "python"),
+        ("", &["package.json", "src/x.js"], "javascript"),
+    ] {
+        let text = format!("run = 'mytool'\n{text}\n");
+        let files = files.iter().map(|name| (*name, "")).chain([(".replit", &*text)]);
+        let bins = [".venv/bin/mytool", "node_modules/.bin/mytool"].map(|name| (name, ""));
+        let place = Place::with(&files.chain(bins).collect::<Vec<_>>());
+        let plan = place.plan(None).unwrap();
+        let language = plan.language.unwrap();
+        assert_eq!((language.name, plan.hints.len()), (expected, language.hints.len()), "{text}");
+        let path = variable(&plan.run, "PATH").unwrap_or_default();
+        let bin = language.bin.iter().find(|bin| !bin.starts_with('$'));
+        let first = bin.map(|bin| place.root().join(bin)).unwrap_or_default();
+        assert!(path.as_bytes().starts_with(first.as_os_str().as_bytes()), "{text}: {path:?}");
+    }
+    let button = workflows(&workflow("Project", "", &[("shell.exec", "mytool")]));
+    let text = fs::read_to_string(button.root().join(FILE)).unwrap();
+    fs::write(button.root().join(FILE), format!("language = 'nodejs'\n{text}")).unwrap();
+    assert_eq!(button.plan(None).unwrap().language.unwrap().name, "javascript");
+    assert_eq!(Place::with(&[(".replit", "run = 'x'")]).plan(None).unwrap().language, None);
+}
+
+#[test]
+fn what_may_change_a_plan_is_known_by_its_name() {
+    let matters = |path: &str, what| matters(&Change { path: path.into(), kind: Kind::File, what });
+    for name in [".replit", "main.py", "x.c", "Makefile", "requirements.txt"] {
+        assert!(matters(name, What::Create) && matters("x", What::Move(name.into())), "{name}");
+    }
+    assert!(matters("package.json", What::Modify) && !matters("requirements.txt", What::Modify));
+    assert!(!matters("README.md", What::Create));
 }
 
 impl Place {
