@@ -52,6 +52,8 @@ struct Detect {
     #[serde(default)]
     beside: String,
     #[serde(default)]
+    mains: Vec<String>,
+    #[serde(default)]
     compile: Vec<String>,
     #[serde(default)]
     run: Vec<String>,
@@ -113,11 +115,14 @@ fn entry(text: &mut String, folder: &Path, name: &str, language: &Language) -> R
          becomes: {becomes:?}, bin: &{bin:?},"
     )?;
     text.push_str("detect: &[");
-    for Detect { file, weight, has, entrypoint, endings, holds, beside, compile, run } in &language.detect {
+    for Detect { file, weight, has, entrypoint, endings, holds, beside, mains, compile, run } in
+        &language.detect
+    {
         writeln!(
             text,
             "Detect {{ file: {file:?}, weight: {weight}, has: {has:?}, entrypoint: {entrypoint:?}, \
-             endings: &{endings:?}, holds: &{holds:?}, beside: {beside:?}, compile: &{compile:?}, run: &{run:?} }},"
+             endings: &{endings:?}, holds: &{holds:?}, beside: {beside:?}, mains: &{mains:?}, \
+             compile: &{compile:?}, run: &{run:?} }},"
         )?;
     }
     text.push_str("], eval: ");

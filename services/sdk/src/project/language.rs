@@ -5,8 +5,9 @@
 //! do. For one that is to be evaluated, `[eval]` names the interpreter and a driver beside the file, which speaks the contract
 //! in the README of the `eval` service.
 //!
-//! In the arguments of commands `{entrypoint}` stands for the file that is run, `{build}` for a folder outside of the
-//! workspace that keeps what was compiled, and `{driver}` for the driver of an [`Eval`].
+//! An argument of a command may begin with `{entrypoint}`, the file that is run, `{root}`, where the workspace is, or
+//! `{build}`, a folder outside of it that keeps what was compiled. `{main}` is said at [`Detect::mains`], and `{driver}` at
+//! [`Eval`].
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -69,6 +70,9 @@ pub struct Detect {
     pub holds: &'static [&'static str],
     /// It counts if a file of this name is there, too, or one or more with this ending.
     pub beside: &'static str,
+    /// Files, by their paths from the root, that are no programs by themselves where this file is: whoever wants to run one
+    /// means what this rule runs. `*` stands for one name or a part of it, and `{main}` for that in the arguments.
+    pub mains: &'static [&'static str],
     /// In place of the language's own; only if there is a `run`, too.
     pub compile: &'static [&'static str],
     /// In place of the language's own, for the program as a whole: no file is named. Empty if the file is the program.
@@ -137,6 +141,19 @@ impl Language {
     }
 }
 
+impl Detect {
+    /// What `{main}` stands for if `file` is one of the rule's `mains`.
+    pub(super) fn main<'a>(&self, file: &'a Path) -> Option<&'a str> {
+        let file = file.to_str()?;
+        self.mains.iter().find_map(|main| match main.split_once('*') {
+            Some((before, behind)) => {
+                file.strip_prefix(before)?.strip_suffix(behind).filter(|name| !name.contains('/'))
+            }
+            None => (*main == file).then_some(""),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -173,7 +190,8 @@ mod tests {
         let all = || LANGUAGES.iter().flat_map(|language| language.detect);
         let weights: HashSet<u8> = all().map(|detect| detect.weight).collect();
         assert_eq!(weights.len(), all().count(), "two weigh the same");
-        assert!(all().all(|detect| detect.compile.is_empty() || !detect.run.is_empty()));
+        let whole = |detect: &Detect| detect.compile.is_empty() && detect.mains.is_empty();
+        assert!(all().all(|detect| whole(detect) || !detect.run.is_empty()));
         for language in LANGUAGES.iter().filter(|language| !language.becomes.is_empty()) {
             assert!(Language::find(language.becomes).is_some_and(|other| other.name == language.becomes));
         }

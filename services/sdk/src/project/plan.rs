@@ -2,16 +2,17 @@
 //!
 //! What `.replit` says counts: its workflow for the Run button, else its `run`. Where it says neither, the language does: the
 //! one that its entrypoint is in, else the one that a client has set, else that of `.replit`, else what the root looks like.
-//! The file is the entrypoint of `.replit`, else what the language would take.
+//! The file is the entrypoint of `.replit`, else what the language would take. A file that belongs to a larger program, as
+//! `src/main.rs` does to that of a `Cargo.toml`, is run as that.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use super::command::CommandLine;
 use super::detect::Detected;
 use super::dot_replit::DotReplit;
-use super::language::{Hint, LANGUAGES, Language};
+use super::language::{Detect, Hint, LANGUAGES, Language};
 use super::{FILE, Project};
 use crate::error::{Error, Result, printable};
 use crate::workspace::{FileError, from_wire, to_wire};
@@ -50,6 +51,8 @@ struct Target {
     compile: &'static [&'static str],
     run: &'static [&'static str],
     file: Option<PathBuf>,
+    /// What `{main}` stands for.
+    main: String,
 }
 
 impl Project<'_> {
@@ -91,9 +94,17 @@ impl Project<'_> {
         };
         let entrypoint = target.as_ref().and_then(|target| target.file.clone());
         let shown = entrypoint.as_deref().map(|file| self.as_argument(file));
+        let at_root = self.cwd == self.workspace.root();
+        let root = if at_root { Path::new(".") } else { self.workspace.root() };
+        let values = [
+            ("{entrypoint}", shown.as_deref().unwrap_or_default()),
+            ("{root}", root.as_os_str()),
+            ("{build}", build.as_os_str()),
+        ];
+        let main = target.as_ref().map_or("", |target| &target.main);
         let made = |args: &[&str]| {
             (!args.is_empty()).then(|| Step {
-                args: args.iter().map(|arg| fill(arg, shown.as_deref(), build)).collect(),
+                args: args.iter().map(|arg| fill(arg, &values, main)).collect(),
                 env: variables.clone(),
             })
         };
@@ -140,7 +151,7 @@ impl Project<'_> {
             let (name, known) = (printable(&to_wire(file.as_os_str())), endings());
             Error::new(format!("{name} is in no language that can be run here: {known}"))
         })?;
-        Ok(Target::of(language, file))
+        Ok(self.target(language, file))
     }
 
     /// The workspace's own program, by its language or in `language`.
@@ -149,14 +160,14 @@ impl Project<'_> {
         if let Some(its) = Language::of_file(Path::new(&dot_replit.entrypoint)).or(declared)
             && let Some(file) = self.entrypoint(dot_replit, language)?
         {
-            return Ok(Target::of(its, file));
+            return Ok(self.target(its, file));
         }
         let names = self.names()?;
         let found = self.program(&names, dot_replit, declared);
         match (found, declared) {
             (Some(Detected { language, by, entrypoint }), _) => match entrypoint {
                 Some(file) => Ok(Target::of(language, self.file(Path::new(&file))?)),
-                None => Ok(Target { language, compile: by.compile, run: by.run, file: None }),
+                None => Ok(Target::whole(language, by, "")),
             },
             (None, Some(language)) => Err(Error::new(format!(
                 "no program to run: the language is {}, and there is no {}: make that file, or write \
@@ -215,6 +226,18 @@ impl Project<'_> {
         self.file(named).map(Some).map_err(because)
     }
 
+    /// What runs a file: the program that it belongs to, else the file by itself.
+    fn target(&self, language: &'static Language, file: PathBuf) -> Target {
+        for by in language.detect {
+            if let Some(main) = by.main(&file)
+                && self.is_file(by.file)
+            {
+                return Target::whole(language, by, main);
+            }
+        }
+        Target::of(language, file)
+    }
+
     /// Where a regular file of the workspace is, from the root.
     fn file(&self, path: &Path) -> Result<PathBuf> {
         self.workspace.open_file(path)?;
@@ -248,23 +271,22 @@ fn is_of(file: &Path, language: &Language) -> bool {
 
 impl Target {
     fn of(language: &'static Language, file: PathBuf) -> Target {
-        Target { language, compile: language.compile, run: language.run, file: Some(file) }
+        let main = String::new();
+        Target { language, compile: language.compile, run: language.run, file: Some(file), main }
+    }
+
+    fn whole(language: &'static Language, by: &Detect, main: &str) -> Target {
+        Target { language, compile: by.compile, run: by.run, file: None, main: main.to_owned() }
     }
 }
 
-/// An argument of a language's command with what it stands for.
-fn fill(arg: &str, entrypoint: Option<&std::ffi::OsStr>, build: &Path) -> OsString {
-    if arg == "{entrypoint}" {
-        return entrypoint.unwrap_or_default().to_owned();
-    }
-    match arg.strip_prefix("{build}") {
-        Some(rest) => {
-            let mut path = build.as_os_str().to_owned();
-            path.push(rest);
-            path
-        }
-        None => arg.into(),
-    }
+/// An argument of a language's command: with what it begins with, and what `{main}` in it stands for.
+fn fill(arg: &str, values: &[(&str, &OsStr)], main: &str) -> OsString {
+    let begins = values.iter().find_map(|(name, value)| Some((*value, arg.strip_prefix(name)?)));
+    let (value, rest) = begins.unwrap_or((OsStr::new(""), arg));
+    let mut filled = value.to_owned();
+    filled.push(rest.replace("{main}", main));
+    filled
 }
 
 fn nothing(dot_replit: &DotReplit, set: &str) -> Error {

@@ -326,6 +326,9 @@ fn a_file_is_found_where_programs_start_and_is_no_option() {
     assert_eq!(run(&place, inside.to_str().unwrap()), "python3 -u a b/x.py");
     place.cwd = Some(place.root().join("a b"));
     assert_eq!(run(&place, "a b/x.py"), format!("python3 -u {}", inside.display()));
+    fs::write(place.root().join("Makefile"), "run:").unwrap();
+    fs::write(place.root().join("x.c"), "").unwrap();
+    assert_eq!(place.run(), format!("make --silent -C {} run", place.root().display()));
     for (file, expected) in [
         ("notes", "notes is in no language that can be run here: "),
         ("../x.py", "leads out of the workspace"),

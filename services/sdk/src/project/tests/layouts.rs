@@ -18,9 +18,9 @@ fn what_people_say_of_their_program_counts_before_what_its_files_are_called() {
         (&[("package.json", r#"{"scripts": {"dev": "vite", "start": "serve"}}"#)], "npm run --silent start"),
         (
             &[("Makefile", "all:\n\ncc\nrun: all\n\t./app\n"), ("main.c", ""), ("x.c", "")],
-            "make --silent run",
+            "make --silent -C . run",
         ),
-        (&[("Makefile", "run:\n\t./app\n"), ("a.cc", "")], "make --silent run"),
+        (&[("Makefile", "run:\n\t./app\n"), ("a.cc", "")], "make --silent -C . run"),
         (&[("Makefile", "rerun:\n\t./app\n"), ("main.c", "")], "/build/main"),
         (&[("Makefile", "run:\n\t./app\n"), ("main.py", "")], "python3 -u main.py"),
         (&[("src/main.c", "")], "/build/main"),
@@ -81,6 +81,41 @@ fn what_may_change_a_plan_is_known_by_its_name() {
     }
     assert!(matters("package.json", What::Modify) && !matters("requirements.txt", What::Modify));
     assert!(!matters("README.md", What::Create));
+}
+
+#[test]
+fn a_file_of_a_larger_program_is_run_as_that() {
+    let files = ["src/main.rs", "src/bin/a.rs", "src/bin/b/main.rs", "examples/e.rs", "scratch.rs"];
+    let package: Vec<_> = files.iter().chain(&["Cargo.toml"]).map(|name| (*name, "")).collect();
+    let place = Place::with(&package);
+    let steps = |place: &Place, file: Option<&str>| {
+        let plan = place.plan(file).unwrap();
+        (line(&plan.compile.unwrap()), line(&plan.run))
+    };
+    for (file, compile, run) in [
+        ("src/main.rs", "cargo build", "cargo run --quiet"),
+        ("src/bin/a.rs", "cargo build --bin a", "cargo run --quiet --bin a"),
+        ("src/bin/b/main.rs", "cargo build --bin b", "cargo run --quiet --bin b"),
+        ("examples/e.rs", "cargo build --example e", "cargo run --quiet --example e"),
+        ("scratch.rs", "rustc --edition 2021 -o /build/main scratch.rs", "/build/main"),
+    ] {
+        fs::write(place.root().join(FILE), format!("entrypoint = '{file}'")).unwrap();
+        for asked in [None, Some(file)] {
+            assert_eq!(steps(&place, asked), (compile.to_owned(), run.to_owned()), "{file}");
+        }
+    }
+    let named = place.project().run_plan(None, Language::find("rust"), Path::new("/build"));
+    assert_eq!(named.unwrap().entrypoint, Some("scratch.rs".into()));
+    let files = ["go.mod", "main.go", "x.go", "cmd/serve/main.go"];
+    let mut module = Place::with(&files.map(|name| (name, "")));
+    let compiled = |place: &Place, file: &str| steps(place, Some(file)).0;
+    assert_eq!(compiled(&module, "main.go"), "go build -o /build/main .");
+    assert_eq!(compiled(&module, "cmd/serve/main.go"), "go build -o /build/main ./cmd/serve");
+    assert_eq!(compiled(&module, "x.go"), "go build -o /build/main x.go");
+    module.cwd = Some(module.root().join("cmd"));
+    assert_eq!(compiled(&module, "main.go"), format!("go build -o /build/main {}", module.root().display()));
+    fs::remove_file(module.root().join("go.mod")).unwrap();
+    assert!(compiled(&module, "main.go").ends_with("/main.go"));
 }
 
 impl Place {
