@@ -191,6 +191,10 @@ impl<const KIND: u8> Service for Window<KIND> {
             Event::Refused { why, hints } => {
                 self.print_line(ch, &why);
                 hints.into_iter().for_each(|text| ch.broadcast(show::hint(text)));
+                // Who has shown that it starts learns that it has not.
+                if self.shows_nothing() {
+                    ch.broadcast(Body::State(State::Stopped.into()));
+                }
             }
             Event::Of { told: Told::Piece(Piece::CaughtUp(session)), .. } => {
                 if let Some(skipped_bytes) = ch.resume_terminal(session) {

@@ -60,6 +60,8 @@ async fn a_program_that_is_not_there_is_advised_on() {
     let mut editor = channel.join(Role::Editor).await;
     assert!(matches!(editor.ask(run_main()).await, Body::Error(text) if text.contains("not-there")));
     assert_eq!(hint(&mut editor).await, "install not-there");
+    // Whoever shows that it starts is to know that it has not.
+    assert_eq!(editor.next().await, STOPPED);
     let long = RunMain { file_path: "a".repeat(1 << 20), ..RunMain::default() };
     assert!(matches!(editor.ask(Body::RunMain(long)).await, Body::Error(text) if text.len() < 200));
 }

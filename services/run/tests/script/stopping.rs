@@ -1,11 +1,13 @@
 //! Stop, what it reaches, and Run behind it.
 
 use std::fs;
+use std::time::Duration;
 
 use pid1_run::Run;
 use pid1_sdk::Role;
 use pid1_sdk::api::{Clear, Ok as Done, command::Body};
 use pid1_sdk::testing::TestMember;
+use tokio::time::sleep;
 
 use super::{RUNNING, STOPPED, project, run_main, state};
 
@@ -92,6 +94,36 @@ async fn what_a_run_has_left_is_gone_before_the_next_begins() {
     editor.send(Body::Clear(Clear {})).await;
     state(&mut editor, &STOPPED).await;
     assert!(!alive(&second));
+}
+
+/// As when any terminal is closed: who does not ignore that ends, and who has a session of its own is not told.
+#[tokio::test]
+async fn what_a_run_leaves_is_hung_up() {
+    let channel = project::<Run>("setsid sh far.sh & sleep 1000 & echo =$!=; read line");
+    let far = "echo $$ > far; while [ ! -e enough ]; do sleep 0.05; done";
+    fs::write(channel.root().join("far.sh"), far).expect("written");
+    let mut editor = channel.join(Role::Editor).await;
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    let near = pid(&mut editor).await;
+    let far = loop {
+        match fs::read_to_string(channel.root().join("far")) {
+            Ok(pid) if pid.ends_with('\n') => break pid.trim().to_owned(),
+            _ => sleep(Duration::from_millis(10)).await,
+        }
+    };
+    editor.send(Body::Input("\r".into())).await;
+    while alive(&near) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    state(&mut editor, &STOPPED).await;
+    fs::write(channel.root().join(".replit"), "run = \"echo again\"\n").expect("written");
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until_output("again\r\n").await;
+    assert!(alive(&far));
+    fs::write(channel.root().join("enough"), "").expect("written");
+    while alive(&far) {
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
