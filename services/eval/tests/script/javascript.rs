@@ -42,6 +42,16 @@ async fn an_error_names_line_and_function_and_nothing_of_the_driver() {
     assert_eq!(error_of(&mut member, "throw 5").await, "Uncaught 5\n");
     let text = error_of(&mut member, "await 1; throw new Error('late')").await;
     assert!(text.starts_with("Error: late\n    at <eval-5>:1:16"), "{text}");
+    // Nor does one that is a value, or in one.
+    for source in [
+        "try { inner({}) } catch (error) { error }",
+        "[new TypeError('a'), { cause: Object.assign(new Error('b'), { code: 1 }) }]",
+        "const rejected = Promise.reject(new Error('c')); rejected.catch(() => {}); ({ rejected })",
+    ] {
+        let Body::Result(text) = member.ask(eval(source)).await else { panic!("{source}") };
+        let frames = text.lines().filter(|line| line.trim_start().starts_with("at "));
+        assert!(frames.clone().count() > 0 && frames.clone().all(|line| line.contains("<eval-")), "{text}");
+    }
     member
         .send(eval(
             "setTimeout(() => { throw new Error('later') }, 1); Promise.reject(new Error('never')); 1",

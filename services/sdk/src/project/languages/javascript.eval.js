@@ -118,9 +118,9 @@
     return value;
   };
 
-  // The text of what was thrown, without the frames of this file.
-  const shown = (thrown) =>
-    inspect(thrown).replace(/\n +at Session\.post \(node:inspector.*(\n +at .*?)*(?=( \{)?(\n|$))/, "");
+  // The text of a value. The errors in it are without the frames of this file.
+  const shown = (value) =>
+    inspect(value).replace(/\n +at Session\.post \(node:inspector.*?(\n +at .*?)*(?=,?( \{)?(\n|$))/g, "");
   const describe = (details, source, name) => {
     const thrown = valueOf(details.exception ?? { value: details.text });
     let text = shown(thrown);
@@ -145,7 +145,7 @@
             if (failure) done({ data: "", error: `${failure.message}\n` });
             else if (outcome.exceptionDetails) done({ data: "", error: describe(outcome.exceptionDetails, source, name) });
             else if (outcome.result.type === "undefined") done({ data: "", error: "" });
-            else done({ data: inspect(valueOf(outcome.result)), error: "" });
+            else done({ data: shown(valueOf(outcome.result)), error: "" });
           } catch (error) {
             done({ data: "", error: `what came of it cannot be shown: ${error}\n` });
           }
