@@ -37,7 +37,7 @@ impl Chosen {
     }
 }
 
-/// A language, and how it is evaluated.
+/// A language that is evaluated, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evaluated {
     pub(crate) language: &'static Language,
@@ -45,7 +45,10 @@ pub(crate) struct Evaluated {
 }
 
 impl Evaluated {
+    /// What evaluates `language`: itself, or what its programs become.
     fn of(language: &'static Language) -> Option<Evaluated> {
+        let own = Some(language).filter(|language| language.eval.is_some());
+        let language = own.or_else(|| Language::find(language.becomes))?;
         Some(Evaluated { language, eval: language.eval.as_ref()? })
     }
 
@@ -95,6 +98,14 @@ impl Evaluated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_becomes_another_language_is_evaluated_as_that() {
+        let evaluated = |name| Evaluated::of(Language::find(name)?).map(|found| found.language.name);
+        assert_eq!(evaluated("typescript"), Some("javascript"));
+        assert_eq!(evaluated("python"), Some("python"));
+        assert_eq!(evaluated("rust"), None);
+    }
 
     /// The kernel takes no argument above 128 KiB.
     #[test]

@@ -62,6 +62,21 @@ async fn an_error_names_line_and_function_and_nothing_of_the_driver() {
     assert_eq!(member.ask(eval("1")).await, result("1"));
 }
 
+/// What TypeScript becomes, also where only `modules` of `.replit` say it.
+#[tokio::test]
+async fn a_workspace_in_typescript_is_evaluated_in_javascript() {
+    for (file, text) in [("index.ts", ""), (".replit", "modules = ['nodejs-20']\n")] {
+        let channel = channel();
+        std::fs::write(channel.root().join(file), text).unwrap();
+        let mut member = channel.join(Role::Editor).await;
+        assert_eq!(member.ask(eval("let a = 1; [a].map((x) => x + 1)")).await, result("[ 2 ]"), "{file}");
+        let Body::Error(text) = member.ask(Body::RunMain(Default::default())).await else { panic!("run") };
+        assert!(text.starts_with("eval: no program to run: there is no index.js"), "{text}");
+    }
+    let (_channel, mut member) = in_language("typescript").await;
+    assert_eq!(member.ask(eval("typeof require")).await, result("'function'"));
+}
+
 #[tokio::test]
 async fn a_loop_is_interrupted_and_the_state_stays() {
     let (_channel, mut member) = in_language("nodejs").await;
