@@ -171,3 +171,26 @@ async fn the_main_file_is_the_one_that_run_finds() {
         assert_eq!(member.ask(main(file)).await, Body::Error(said.into()));
     }
 }
+
+#[tokio::test]
+async fn the_driver_needs_nothing_that_is_put_in_its_place() {
+    let (_channel, mut member) = in_language("python").await;
+    let taken =
+        ["json.dumps", "json.loads", "traceback.format_exception", "signal.signal", "signal.getsignal"];
+    let imports = "import json, signal, traceback\n";
+    assert_eq!(member.ask(eval(&format!("{imports}{} = None", taken.join(" = ")))).await, result(""));
+    assert_eq!(member.ask(eval("6 * 7")).await, result("42"));
+    let text = error_of(&mut member, "1 / 0").await;
+    assert!(text.ends_with("ZeroDivisionError: division by zero\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_signal_between_evaluations_is_handled_and_what_that_raises_is_told() {
+    let (_channel, mut member) = in_language("python").await;
+    let alarm = "import signal\ndef rings(*_):\n    raise ValueError('it rings')\n\
+        signal.signal(signal.SIGALRM, rings)\nkept = signal.setitimer(signal.ITIMER_REAL, 0.2)";
+    assert_eq!(member.ask(eval(alarm)).await, result(""));
+    let said = member.until_output("ValueError: it rings\n").await;
+    assert!(said.contains("line 3, in rings") && !said.contains("read_order"), "{said}");
+    assert_eq!(member.ask(eval("kept")).await, result("(0.0, 0.0)"));
+}

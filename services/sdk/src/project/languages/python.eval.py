@@ -4,7 +4,12 @@ import sys
 
 # A json.py of the workspace must not be taken for the library's.
 sys.path[:1] = [] if sys.path[:1] == [""] else sys.path[:1]
-import __future__, ast, builtins, json, linecache, os, signal, tokenize, traceback, types  # noqa: E401
+import __future__, ast, builtins, linecache, os, tokenize, types  # noqa: E401
+
+# As they are now: what is evaluated may put something else in their place.
+from json import dumps, loads
+from signal import SIGINT, default_int_handler, getsignal, signal
+from traceback import format_exception
 
 sys.path.insert(0, "")
 SOURCES = 1000  # evaluations whose lines tracebacks can still show
@@ -26,7 +31,7 @@ os.register_at_fork(after_in_child=forked)
 
 def say(command, **rest):
     # A lone surrogate, which UTF-8 cannot hold, becomes a question mark.
-    line = json.dumps({"command": command, **rest}, ensure_ascii=False)
+    line = dumps({"command": command, **rest}, ensure_ascii=False)
     answers.write(line.encode("utf-8", "replace") + b"\n")
     answers.flush()
 
@@ -59,7 +64,7 @@ def describe(error):
     trace = error.__traceback__
     while trace and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return "".join(format_exception(type(error), error, trace))
 
 
 def evaluate(source, count, main):
@@ -70,13 +75,13 @@ def evaluate(source, count, main):
     data = error = ""
     try:
         try:
-            signal.signal(signal.SIGINT, handler)
+            signal(SIGINT, handler)
             data = execute(source, name, main)
         finally:
-            handler = signal.getsignal(signal.SIGINT) or handler
-            signal.signal(signal.SIGINT, ignore)
+            handler = getsignal(SIGINT) or handler
+            signal(SIGINT, ignore)
     except BaseException as reason:  # SystemExit, too: it ends the evaluation, and the state stays
-        signal.signal(signal.SIGINT, ignore)
+        signal(SIGINT, ignore)
         try:
             error = describe(reason)
         except BaseException:
@@ -93,6 +98,17 @@ def ignore(*_):
     pass
 
 
+def read_order():
+    while True:
+        try:
+            return orders.readline()
+        except (Exception, KeyboardInterrupt) as reason:  # the handler of a signal; one that exits may do so
+            try:
+                print(describe(reason), end="", file=sys.stderr)
+            except BaseException:
+                pass
+
+
 def serve():
     global stdin
     namespace = types.ModuleType("__main__")
@@ -101,8 +117,8 @@ def serve():
     sys.argv = [""]
     count = 0
     say("ready")
-    for line in orders:
-        order = json.loads(line)
+    for line in iter(read_order, b""):
+        order = loads(line)
         if order.get("command") != "eval":
             continue
         count += 1
@@ -110,14 +126,14 @@ def serve():
             sys.stdin = stdin = read_input()
         try:
             data, error = evaluate(order["data"], count, namespace.__dict__)
-        except KeyboardInterrupt:  # in the moment between the end and the answer
-            data, error = "", "KeyboardInterrupt\n"
+        except BaseException as reason:  # of a signal in the moment between the end and the answer
+            data, error = "", f"{type(reason).__name__}\n"
         say("result", id=order.get("id"), data=data, error=error)
 
 
 flags = 0
-handler = signal.default_int_handler
-signal.signal(signal.SIGINT, ignore)
+handler = default_int_handler
+signal(SIGINT, ignore)
 for stream in (sys.stdout, sys.stderr):
     stream.reconfigure(encoding="utf-8")
 # Closing it must not give its number to the next file that is opened.
