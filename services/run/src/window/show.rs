@@ -131,8 +131,12 @@ impl<const KIND: u8> Window<KIND> {
             ch.broadcast(Body::OutputBlockEndEvent(end));
         }
         ch.broadcast(Body::State(State::Stopped.into()));
-        if KIND == SHELL && self.shell.is_some() {
-            self.print(ch, PROMPT.to_owned());
+        if KIND == SHELL {
+            match self.shell {
+                Some(_) => self.print(ch, PROMPT.to_owned()),
+                // It has ended meanwhile. A new one shows its prompt itself.
+                None => _ = self.respawn(ch),
+            }
         }
     }
 
@@ -151,14 +155,23 @@ impl<const KIND: u8> Window<KIND> {
         if ch.audience().is_empty() && ch.close_if_empty() {
             return;
         }
-        if self.respawns.again(ch.audience()) {
-            match self.start_shell(ch) {
-                Ok(()) => return,
-                Err(error) => self.print_line(ch, &error.to_string()),
-            }
-        }
-        if self.shows_nothing() {
+        // The prompt of another would stand in the middle of a run, and be taken for its end.
+        if self.shows_nothing() && !self.respawn(ch) {
             ch.broadcast(Body::State(State::Stopped.into()));
+        }
+    }
+
+    /// Starts a shell in the place of one that has ended, unless that is in vain.
+    fn respawn(&mut self, ch: &mut Channel<Event>) -> bool {
+        if !self.respawns.again(ch.audience()) {
+            return false;
+        }
+        match self.start_shell(ch) {
+            Ok(()) => true,
+            Err(error) => {
+                self.print_line(ch, &error.to_string());
+                false
+            }
         }
     }
 

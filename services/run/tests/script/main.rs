@@ -7,7 +7,7 @@ use std::fs;
 
 use pid1_run::{Interpreter, Output, Run, ShellRun};
 use pid1_sdk::api::{Clear, Ok as Done, PtyConfig, ResizeTerm, RunMain, State, command::Body};
-use pid1_sdk::process::{Io, Keep};
+use pid1_sdk::process::{Io, Keep, StopCause};
 use pid1_sdk::testing::{TestChannel, TestMember, conformance};
 use pid1_sdk::{Role, Service};
 
@@ -149,6 +149,28 @@ async fn a_shell_is_there_between_runs_with_the_prompt_that_clients_look_for() {
     // The same shell.
     editor.send(Body::Input("echo back\r".into())).await;
     editor.until_output("back\r\n").await;
+}
+
+#[tokio::test]
+async fn a_shell_that_ends_during_a_run_comes_back_behind_it() {
+    let channel = project::<ShellRun>("echo it runs; read line; echo got $line");
+    let mut editor = channel.join(Role::Editor).await;
+    editor.until_output("\u{eea7}").await;
+    let shell = channel.engine().processes().list().pop().expect("the shell");
+    assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
+    editor.until_output("it runs\r\n").await;
+    shell.kill(StopCause::Request);
+    shell.stopped().await;
+    for _ in 0..50 {
+        // Whatever would come of it has its turn.
+        assert_eq!(editor.ask(Body::ResizeTerm(ResizeTerm { rows: 20, cols: 80 })).await, Body::Ok(Done {}));
+    }
+    let running = channel.engine().processes().list();
+    assert_eq!(running.iter().filter(|process| process.try_exit().is_none()).count(), 1, "only the run");
+    editor.send(Body::Input("a line\r".into())).await;
+    prompt_behind(&mut editor, "got a line\r\n").await;
+    editor.send(Body::Input("echo $((6*7))\r".into())).await;
+    editor.until_output("42\r\n").await;
 }
 
 #[tokio::test]
