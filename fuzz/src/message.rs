@@ -91,6 +91,7 @@ async fn receive(session: &mut Session, message: &[u8], bad_frames: &mut u32) ->
     }
     ended.is_none()
 }
+
 /// What a well-formed command is answered with.
 fn check_answers(command: &Command, answers: &[Command]) {
     let control = command.channel == 0;

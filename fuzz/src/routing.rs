@@ -81,6 +81,7 @@ pub fn check(data: &[u8]) {
         room.end(at_once).await;
     });
 }
+
 fn step(input: &mut Unstructured) -> Result<(Who, u8, Step)> {
     let who = input.int_in_range(0..=ROLES.len() - 1)?;
     // Numbers are given from 1 up, so these are met; -1, 0 and the last ones are nobody's.

@@ -128,13 +128,11 @@ fn packages_of(finder: &Finder, modules: &[String]) -> Result<BTreeSet<Vec<Strin
         let mut prefix = module.as_str();
         loop {
             if let Some(packages) = packages.get(prefix) {
-                let mut names = match packages {
-                    Packages::One(name) if name.is_empty() => return None,
-                    Packages::One(name) => vec![name.clone()],
-                    Packages::Any(names) => names.clone(),
+                return match packages {
+                    Packages::One(name) if name.is_empty() => None,
+                    Packages::One(name) => Some(vec![name.clone()]),
+                    Packages::Any(names) => Some(names.clone()),
                 };
-                names.push(prefix.to_owned());
-                return Some(names);
             }
             match prefix.rsplit_once('.').filter(|_| finder.dotted) {
                 Some((shorter, _)) => prefix = shorter,
@@ -173,7 +171,7 @@ mod tests {
         let finder = ecosystem::find("pip").unwrap().imports().unwrap();
         let found = packages_of(finder, &["psycopg2.extras".to_owned(), "yaml".to_owned()]).unwrap();
         let found: Vec<_> = found.into_iter().map(|names| names.join(" ")).collect();
-        assert_eq!(found, ["PyYAML yaml", "psycopg2-binary psycopg2"]);
+        assert_eq!(found, ["PyYAML", "psycopg2-binary psycopg2"]);
         let found = packages_of(finder, &["cv2".to_owned()]).unwrap();
         assert!(found.iter().flatten().any(|name| name == "opencv-python-headless"));
     }

@@ -157,7 +157,7 @@ impl Service for Packager {
                 if let Some(Asked { ticket, stopped }) = self.asked.remove(&number) {
                     match (answer, stopped) {
                         (Ok(body), _) => ticket.answer(*body),
-                        (Err(_), Some(why)) => ticket.fail(because(why)),
+                        (Err(error), Some(why)) => ticket.fail(because(why, &error)),
                         (Err(error), None) => ticket.fail(error),
                     }
                 }
@@ -169,7 +169,7 @@ impl Service for Packager {
         let why = "the channel was closed";
         self.stop(why);
         for (_, Asked { ticket, .. }) in self.asked.drain() {
-            ticket.fail(because(why));
+            ticket.fail(because(why, &tools::stopped()));
         }
     }
 }
@@ -186,6 +186,9 @@ impl Packager {
     }
 }
 
-fn because(why: &str) -> Error {
-    Error::new(format!("packager: stopped, because {why}"))
+/// Why a request was stopped, and what else is to be said of its end.
+fn because(why: &str, error: &Error) -> Error {
+    let (error, stopped) = (error.to_string(), tools::stopped().to_string());
+    let more = if error == stopped { String::new() } else { format!(": {error}") };
+    Error::new(format!("{stopped}, because {why}{more}"))
 }

@@ -255,9 +255,10 @@ pub(crate) fn reason(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let says = |line: &&str| {
         let lower = line.to_lowercase();
-        let facts = ["code", "syscall", "path", "errno", "command", "cwd"];
+        let facts = ["code", "syscall", "path", "errno", "cwd"];
         let fact = facts.iter().any(|fact| lower.contains(&format!("error {fact} ")));
-        lower.contains("error") && !fact && !lower.ends_with("exception:")
+        let empty = ["exception:", "error command failed"].iter().any(|end| lower.ends_with(end));
+        lower.contains("error") && !fact && !empty
     };
     let line = lines().find(says).or_else(|| lines().next_back());
     let line = line.unwrap_or("it has not said why");
@@ -323,7 +324,7 @@ async fn end_of(reader: Option<LogReader>) -> String {
     printable_lines(&String::from_utf8_lossy(&end))
 }
 
-fn stopped() -> Error {
+pub(crate) fn stopped() -> Error {
     Error::new("packager: stopped")
 }
 
@@ -360,6 +361,12 @@ mod tests {
                 "ERROR: Exception:\nTraceback\nOSError: [Errno 28] No space left\n",
                 "OSError: [Errno 28] No space left",
             ),
+            (
+                "npm error code 3\nnpm error path /x\nnpm error command failed\nnpm error command sh -c exit 3\n\
+                 npm error A complete log of this run can be found in: /y\n",
+                "npm error command sh -c exit 3",
+            ),
+            ("error Command failed with exit code 1.\n", "error Command failed with exit code 1."),
             ("killed\n", "killed"),
             ("", "it has not said why"),
         ] {

@@ -159,8 +159,8 @@ impl Engine {
         &self.snapshots
     }
 
-    /// What all channels of a service, or all sessions, share, told apart by its type: made when it is first asked for, and there as long as
-    /// the engine is.
+    /// What all channels of a service, or all sessions, share, told apart by its type: made when it is first asked for, and
+    /// there as long as the engine is.
     pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));

@@ -110,7 +110,7 @@ impl Ecosystem for Node {
             Some(scoped) => scoped.split_once('/').is_some_and(|(scope, name)| part(scope) && part(name)),
             None => part(name),
         };
-        if !good || name.len() > NAME_BYTES {
+        if !good || name.len() > NAME_BYTES || is_archive(name) {
             return Err("a package of npm is called such as left-pad or @scope/name".to_owned());
         }
         if wanted(spec).is_some_and(|spec| !is_spec(spec, part)) {
@@ -204,15 +204,18 @@ async fn yarn_root(tools: &Tools, manager: &Manager) -> Result<Option<&'static s
     Ok(version.starts_with(b"1.").then_some("--ignore-workspace-root-check"))
 }
 
+/// Whether a package manager would take this for a file.
+fn is_archive(text: &str) -> bool {
+    [".tgz", ".tar", ".tar.gz"].iter().any(|ending| text.to_lowercase().ends_with(ending))
+}
+
 /// Whether this is a version, a range of them or a tag; or says where else a package is: by a scheme, or as
 /// `owner/repository`. Anything else a package manager would take for a path.
 fn is_spec(spec: &str, part: impl Fn(&str) -> bool) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || "-_.^~<>=|*+ ".contains(c);
     let scheme = |(scheme, rest): (&str, &str)| {
         let letter = |c: char| c.is_ascii_lowercase() || c == '+';
-        !scheme.is_empty()
-            && scheme.chars().all(letter)
-            && !rest.contains(|c: char| c.is_control() || c == ' ')
+        scheme.len() > 1 && scheme.chars().all(letter) && !rest.contains(|c: char| c.is_control() || c == ' ')
     };
     let repository = |(owner, rest): (&str, &str)| {
         let (name, commit) = rest.split_once('#').unwrap_or((rest, ""));
@@ -221,7 +224,8 @@ fn is_spec(spec: &str, part: impl Fn(&str) -> bool) -> bool {
             && part(name)
             && !commit.contains(|c: char| c.is_control() || c == ' ')
     };
-    !spec.starts_with('-')
+    !spec.starts_with(['-', '.'])
+        && !is_archive(spec.split(':').next().unwrap_or_default())
         && (spec.chars().all(letter)
             || spec.split_once(':').is_some_and(scheme)
             || spec.split_once('/').is_some_and(repository))
@@ -284,9 +288,10 @@ mod tests {
 
     #[test]
     fn names_that_are_options_or_paths_are_refused() {
-        for name in
-            ["", "-g", "--prefix", ".", "..", "./x", "a/b", "@a", "@a/", "@/b", "@a/b/c", "a b", "é", "a@1"]
-        {
+        for name in [
+            "", "-g", "--prefix", ".", "..", "./x", "a/b", "@a", "@a/", "@/b", "@a/b/c", "a b", "é", "a@1",
+            "x.tar.gz",
+        ] {
             assert!(Node.check(&package(name, "")).is_err(), "{name:?}");
         }
         assert!(Node.check(&package("x".repeat(215), "")).is_err());
@@ -299,6 +304,10 @@ mod tests {
             "--global",
             "-g",
             "~/x",
+            "..",
+            ".x",
+            "x.tgz",
+            "c:x",
             "a/b/c",
             "x y/z",
             "a/b#c d",

@@ -142,8 +142,13 @@ impl Ecosystem for Python {
                     tools.look(move |workspace| begin(workspace, &others)).await?;
                     let beside = ["--requirement", OTHER_REQUIREMENTS].map(str::to_owned);
                     let installed = install(tools, &python, &[&requirements[..], &beside].concat()).await;
-                    tools.look(|workspace| Ok(workspace.remove(Path::new(OTHER_REQUIREMENTS))?)).await?;
-                    installed?;
+                    let removed =
+                        tools.look(|workspace| match workspace.remove(Path::new(OTHER_REQUIREMENTS)) {
+                            Err(error) if !error.is_not_found() => Err(error.into()),
+                            _ => Ok(()),
+                        });
+                    let removed = removed.await;
+                    installed.and(removed)?;
                 }
                 Keeper::Requirements => install(tools, &python, &requirements).await?,
                 _ => {

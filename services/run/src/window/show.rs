@@ -134,8 +134,9 @@ impl<const KIND: u8> Window<KIND> {
         if KIND == SHELL {
             match self.shell {
                 Some(_) => self.print(ch, PROMPT.to_owned()),
-                // It has ended meanwhile. A new one shows its prompt itself.
-                None => _ = self.respawn(ch),
+                // It has ended meanwhile. A new one shows its prompt itself, behind the last run.
+                None if self.next.is_none() => _ = self.respawn(ch),
+                None => {}
             }
         }
     }

@@ -287,11 +287,11 @@ async fn node_runs_the_program_as_that_and_stays_when_it_fails() {
         fs::write(channel.root().join(file), text).expect("written");
         assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
         state(&mut editor, &RUNNING).await;
-        let said = editor.until_output("> ").await;
+        let said = editor.until_output("\x1b[0J> ").await;
         assert_eq!(said.matches("main true").count(), 1, "{file} {said:?}");
         assert!(said.contains("Cannot find module './gone'") || said.contains("(reading 'later')"), "{said}");
         editor.send(Body::Input("answer + 1\r".into())).await;
-        editor.until_output("43").await;
+        editor.until_output("\x1b[33m43\x1b[39m").await;
         assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
         state(&mut editor, &STOPPED).await;
     }

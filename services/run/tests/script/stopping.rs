@@ -7,7 +7,7 @@ use pid1_run::Run;
 use pid1_sdk::Role;
 use pid1_sdk::api::{Clear, Ok as Done, command::Body};
 use pid1_sdk::testing::TestMember;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{RUNNING, STOPPED, project, run_main, state};
 
@@ -30,6 +30,19 @@ async fn what_runs_is_stopped_with_all_it_has_started_and_runs_again() {
     assert_eq!(editor.ask(Body::Clear(Clear {})).await, Body::Ok(Done {}));
     let mut late = channel.join(Role::Editor).await;
     assert_eq!(late.next().await, STOPPED);
+}
+
+/// Looks again and again until there is something.
+async fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let look = async {
+        loop {
+            match found() {
+                Some(found) => return found,
+                None => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), look).await.expect("in time")
 }
 
 /// A program that takes a while to end.
@@ -105,25 +118,20 @@ async fn what_a_run_leaves_is_hung_up() {
     let mut editor = channel.join(Role::Editor).await;
     assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
     let near = pid(&mut editor).await;
-    let far = loop {
-        match fs::read_to_string(channel.root().join("far")) {
-            Ok(pid) if pid.ends_with('\n') => break pid.trim().to_owned(),
-            _ => sleep(Duration::from_millis(10)).await,
-        }
-    };
+    let far = eventually(|| {
+        let pid = fs::read_to_string(channel.root().join("far")).ok()?;
+        pid.ends_with('\n').then(|| pid.trim().to_owned())
+    });
+    let far = far.await;
     editor.send(Body::Input("\r".into())).await;
-    while alive(&near) {
-        sleep(Duration::from_millis(10)).await;
-    }
+    eventually(|| (!alive(&near)).then_some(())).await;
     state(&mut editor, &STOPPED).await;
     fs::write(channel.root().join(".replit"), "run = \"echo again\"\n").expect("written");
     assert_eq!(editor.ask(run_main()).await, Body::Ok(Done {}));
     editor.until_output("again\r\n").await;
     assert!(alive(&far));
     fs::write(channel.root().join("enough"), "").expect("written");
-    while alive(&far) {
-        sleep(Duration::from_millis(10)).await;
-    }
+    eventually(|| (!alive(&far)).then_some(())).await;
 }
 
 #[tokio::test]

@@ -75,8 +75,8 @@ impl Project<'_> {
     }
 
     /// The languages that the program may be in, what says most first: that of the entrypoint of `.replit`; the declared one;
-    /// those of its `modules`, and of them first what the root looks like; what the root looks like at all; and those of
-    /// which there is a specfile.
+    /// what the root looks like, if `modules` of `.replit` bring that, too; those of its `modules`, if a command of `.replit` is
+    /// what runs, and else behind it what the root looks like at all; and those of which there is a specfile.
     pub(super) fn likely(
         &self,
         dot_replit: &DotReplit,
@@ -89,7 +89,11 @@ impl Project<'_> {
         let brought = program.filter(|language| language.comes_with(&modules));
         let specified =
             LANGUAGES.iter().filter(|language| language.specfiles().any(|file| self.is_file(file)));
-        said.into_iter().chain(brought).chain(modules).chain(program).chain(specified)
+        let (mut first, mut then) = (modules, Vec::from_iter(program));
+        if matches!(self.own_run(dot_replit), Ok(None)) {
+            std::mem::swap(&mut first, &mut then);
+        }
+        said.into_iter().chain(brought).chain(first).chain(then).chain(specified)
     }
 
     /// What lies at the root. Of more than [`limits::PROJECT_ENTRIES`] entries some are not looked at. Names that are no

@@ -162,7 +162,7 @@ fn add_inline(whole: &mut Value, path: &[String], value: &Toml) -> Result<()> {
                 None => drop(list.replace(at, inline(value))),
                 Some(next) => {
                     if at == list.len() {
-                        list.push(empty(next));
+                        list::push(list, empty(next));
                     }
                     let element = list.get_mut(at).ok_or_else(|| no_number(key))?;
                     add_inline(element, rest, value)?;

@@ -8,7 +8,12 @@ use toml_edit::{Array, RawString, Value};
 pub fn push(list: &mut Array, value: impl Into<Value>) {
     let Some(at) = list.len().checked_sub(1) else { return list.push(value) };
     let (before, behind) = around(list, at);
-    let Some((_, indent)) = before.rsplit_once('\n') else { return list.push(value) };
+    let indent = match before.rsplit_once('\n') {
+        Some((_, indent)) => indent,
+        // Behind a comment it must be on another line.
+        None if behind.contains('#') => "  ",
+        None => return list.push(value),
+    };
     let (comment, closing) = behind.rfind('\n').map_or((&*behind, ""), |end| behind.split_at(end));
     let mut value = value.into();
     value.decor_mut().set_prefix(format!("{}\n{indent}", comment.trim_end()));
@@ -37,7 +42,10 @@ pub fn remove(list: &mut Array, at: usize) {
     }
     let rest = following(&behind);
     list.set_trailing(match (above.trim(), rest) {
-        ("", _) if list.is_empty() => String::new(),
+        // A comment on a line of its own belongs to nobody here.
+        ("", rest) if list.is_empty() && !rest.as_deref().is_some_and(|rest| rest.contains('#')) => {
+            String::new()
+        }
         ("", rest) => rest.unwrap_or(behind),
         (_, rest) => [above, rest.as_deref().unwrap_or("\n")].concat(),
     });
@@ -58,13 +66,14 @@ fn text(raw: Option<&RawString>) -> &str {
     raw.and_then(RawString::as_str).unwrap_or_default()
 }
 
-/// `new`, which was made of `old`, with the line ends of that and its byte order mark: TOML's own writer keeps neither.
+/// `new`, which was made of `old`, with the line ends of that and its byte order mark: TOML's own writer keeps neither. Text
+/// of several lines in it has line ends of its own, which are a part of what it says: then they stay as they are.
 pub fn as_before(old: &str, new: String) -> String {
     let mark = if old.starts_with(BOM) { BOM } else { "" };
-    match old.contains("\r\n") {
-        true => [mark, &new.replace("\r\n", "\n").replace('\n', "\r\n")].concat(),
-        false => [mark, &new].concat(),
-    }
+    let says = |text: &str| text.parse::<toml::Table>().ok();
+    let ends = new.replace("\r\n", "\n").replace('\n', "\r\n");
+    let same = old.contains("\r\n") && says(&ends) == says(&new);
+    [mark, if same { &ends } else { &new }].concat()
 }
 
 /// What some editors begin a file with.
@@ -94,6 +103,8 @@ mod tests {
             ("[\n  1, # one\n  2 # two\n]", "[\n  1, # one\n  2, # two\n  9\n]"),
             ("[\n  1,\n  # end\n]", "[\n  1,\n  # end\n  9,\n]"),
             ("[1,\n  2]", "[1,\n  2,\n  9]"),
+            ("[1, # one\n]", "[1, # one\n  9,\n]"),
+            ("[1 # one\n]", "[1, # one\n  9\n]"),
         ] {
             assert_eq!(changed(list, |list| push(list, 9)), expected, "{list}");
         }
@@ -115,6 +126,7 @@ mod tests {
             ("[ 1, 2, 3 ]", 2, "[ 1, 2 ]"),
             ("[1, 2]", 0, "[2]"),
             ("[\n  1, # one\n]", 0, "[]"),
+            ("[\n  # of one\n  1, # one\n  # of nobody\n]", 0, "[\n  # of nobody\n]"),
             ("[1,]", 0, "[]"),
         ] {
             assert_eq!(changed(list, |list| remove(list, at)), expected, "{list} {at}");

@@ -58,7 +58,7 @@ fn one(document: &mut DocumentMut, op: &DotReplitUpdateOp) -> edit::Result<()> {
             edit::add(document.as_table_mut(), &path, &value)
         }
         "remove" => edit::remove(document.as_table_mut(), &path),
-        _ => Err("an op is add or remove".to_owned()),
+        _ => Err("an op is add, replace or remove".to_owned()),
     }
 }
 
@@ -139,6 +139,8 @@ mod tests {
         let dos = "\u{feff}run = \"a\"\r\nhidden = [\r\n  \"b\", # c\r\n  \"d\", # e\r\n]\r\n";
         let text = edited(dos, &[op("remove", "hidden/0", "")]).unwrap();
         assert_eq!(text, dos.replace("  \"b\", # c\r\n", ""));
+        let text = edited(dos, &[op("add", "run", "\"x\\ny\"")]).unwrap();
+        assert_eq!(text.parse::<toml::Table>().unwrap()["run"].as_str(), Some("x\ny"));
         let text = edited("", &[op("add", "run", "\"x\""), op("remove", "run", "")]).unwrap();
         assert_eq!(text, "");
     }
@@ -161,8 +163,8 @@ mod tests {
             ("add", "a", &nested, "recursion"),
             ("remove", "hidden/2", "", "no such thing"),
             ("remove", "a\u{1b}[0m", "", "cannot remove a [0m: there is no such thing"),
-            ("test", "run", "\"a\"", "cannot test run: an op is add or remove"),
-            ("", "run", "\"a\"", "cannot change run: an op is add or remove"),
+            ("test", "run", "\"a\"", "cannot test run: an op is add, replace or remove"),
+            ("", "run", "\"a\"", "cannot change run: an op is add, replace or remove"),
         ] {
             let error = edited(FULL, &[op(kind, path, value)]).unwrap_err().to_string();
             assert!(error.starts_with(".replit") && error.contains(expected), "{kind} {path}: {error}");
