@@ -2,8 +2,8 @@
 //! its language has for that.
 //!
 //! In: `packageSearch`, `packageInfo`, `packageListSpecfile`, `packageAdd`, `packageRemove`, `packageInstall`,
-//! `packageCacheSave`, `ensurePackages`, `clear`. Out: `output` of the tools, for all members, then the answer. Both names take all
-//! of them.
+//! `packageCacheSave`, `ensurePackages`, `clear`. Out: `output` of the tools, for all members, then the answer. Both names
+//! take all of them.
 //!
 //! **One change at a time**, whoever asks on whichever channel, and snapshots wait for it: it holds the lock `packager` of the
 //! [`snapshot`](pid1_sdk::snapshots) service. **A change is whole or has not happened**: if a tool fails, is stopped or dies

@@ -4,6 +4,9 @@
 //! What it deliberately does not do: know any of them.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -173,6 +176,19 @@ impl Tools {
                 let mark = if text.len() == old.len() { "" } else { BOM };
                 Ok([mark, &edit(text)?].concat().into_bytes())
             })
+        })
+        .await
+    }
+
+    /// Makes a file at the root, which is not there yet. Not through the workspace, where it would count as somebody's own
+    /// work.
+    pub(crate) async fn make(&self, path: &'static str, text: String, mode: u32) -> Result<()> {
+        self.look(move |workspace| {
+            let mut new = OpenOptions::new();
+            new.write(true).create_new(true).mode(mode);
+            let made = new.open(workspace.root().join(path));
+            let written = made.and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|error| Error::new(format!("packager: cannot make {path}: {error}")))
         })
         .await
     }

@@ -2,8 +2,6 @@
 
 mod lookup;
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 
 use pid1_sdk::api::Package;
@@ -132,7 +130,8 @@ impl Ecosystem for Node {
         Box::pin(async move {
             let manager = tools.look(manager).await?;
             if tools.text(MANIFEST).await?.is_none() {
-                tools.look(|workspace| begin(workspace.root())).await?;
+                // Without one, npm would take that of a folder above the workspace.
+                tools.make(MANIFEST, "{}\n".to_owned(), 0o666).await?;
             }
             let mut words: Vec<_> = [&[manager.name], manager.add].concat();
             // To the root itself, where it would otherwise ask whether that is meant.
@@ -184,14 +183,6 @@ impl Ecosystem for Node {
     fn info<'a>(&'a self, tools: &'a Tools, name: &'a str) -> Work<'a, Option<Package>> {
         Box::pin(lookup::info(tools, name))
     }
-}
-
-/// Begins a manifest: without one, npm would take that of a folder above the workspace. Not through the workspace, where it
-/// would count as somebody's own work.
-fn begin(root: &Path) -> Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).open(root.join(MANIFEST));
-    let written = made.and_then(|mut file| file.write_all(b"{}\n"));
-    written.map_err(|error| Error::new(format!("packager: cannot make {MANIFEST}: {error}")))
 }
 
 /// What yarn 1 wants to hear at the root of workspaces. Its later versions ask nothing, and do not know it.

@@ -9,9 +9,6 @@ mod pyproject;
 mod requirement;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use pid1_sdk::api::Package;
@@ -139,7 +136,8 @@ impl Ecosystem for Python {
             // With what else is wanted: together they must go.
             match keeper {
                 Keeper::Requirements if requirement::says_anything(&others) => {
-                    tools.look(move |workspace| begin(workspace, &others)).await?;
+                    // An index may stand there with its password.
+                    tools.make(OTHER_REQUIREMENTS, others, 0o600).await?;
                     let beside = ["--requirement", OTHER_REQUIREMENTS].map(str::to_owned);
                     let installed = install(tools, &python, &[&requirements[..], &beside].concat()).await;
                     let removed =
@@ -245,16 +243,6 @@ impl Keeper {
 
 fn plain_names(packages: &[Package]) -> Vec<String> {
     packages.iter().map(|package| requirement::plain_name(&package.name)).collect()
-}
-
-/// Writes down what else is wanted. Not through the workspace, where it would count as somebody's own work.
-fn begin(workspace: &Workspace, others: &str) -> Result<()> {
-    let mut new = OpenOptions::new();
-    // An index may stand there with its password.
-    new.write(true).create_new(true).mode(0o600);
-    let made = new.open(workspace.root().join(OTHER_REQUIREMENTS));
-    let written = made.and_then(|mut file| file.write_all(others.as_bytes()));
-    written.map_err(|error| Error::new(format!("packager: cannot write {OTHER_REQUIREMENTS}: {error}")))
 }
 
 async fn keeper(tools: &Tools) -> Result<Keeper> {

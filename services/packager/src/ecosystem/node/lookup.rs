@@ -1,11 +1,12 @@
 //! What the registry knows of packages, by `npm view` and `npm search`, whatever the project's own package manager.
 
 use pid1_sdk::api::Package;
+use pid1_sdk::error::printable;
 use pid1_sdk::{Error, Result};
 use serde_json::Value;
 
 use crate::ecosystem::package;
-use crate::tools::Tools;
+use crate::tools::{Tools, reason};
 
 pub(super) async fn search(tools: &Tools, query: &str) -> Result<Vec<Package>> {
     let limit = format!("--searchlimit={}", crate::SEARCH_RESULTS);
@@ -44,8 +45,8 @@ fn parsed_answer(stdout: &[u8]) -> serde_json::Result<Value> {
 /// Why npm has failed.
 fn why(answer: Option<&Value>, stderr: &str) -> String {
     let summary = answer.and_then(|answer| answer.pointer("/error/summary")?.as_str());
-    let line = summary.filter(|text| !text.is_empty()).or_else(|| stderr.lines().next());
-    pid1_sdk::error::printable(line.unwrap_or("it failed and has not said why"))
+    let summary = summary.filter(|text| !text.is_empty()).map(str::to_owned);
+    printable(&summary.unwrap_or_else(|| reason(stderr)))
 }
 
 /// A package as `npm view` and `npm search` describe it.
